@@ -1,0 +1,2 @@
+//! Triplicate.
+fn main() {}
