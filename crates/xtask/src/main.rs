@@ -1,2 +1,36 @@
-//! Tasks.
-fn main() {}
+//! The house's own tools: `cargo xtask tidy`, and `cargo xtask tally`.
+//!
+//! What a compiler cannot refuse, `tidy` refuses: an import in the wrong direction, a room named `utils`, a licence
+//! that would bind our users. `tally` adds up what the test runners printed. `bench` runs us beside restic and
+//! rustic. None of this is part of the product; nothing in the product may depend on it.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a program for developers: printing is its job
+
+mod finding;
+mod tally;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  tidy                      check the house rules that no compiler checks
+  tally SKIPPED LOG...      add up the results in test logs; SKIPPED lists the tests that skipped themselves";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["tidy"] => tidy::run(),
+        ["tally", skipped, logs @ ..] => tally::run(skipped, logs),
+        _ => Err(USAGE.to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            eprintln!("{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
