@@ -1,1 +1,39 @@
-//! The engine.
+//! The engine: one repository in several byte-identical copies.
+//!
+//! What comes in are destinations, a password and a request; what goes out are snapshots on every copy, restored
+//! files, and a report of everything that did not go as asked. This crate never prints, never asks for the time (it is
+//! handed a [`clock::Clock`]), and never touches a destination but through [`copies`].
+//!
+//! Write order, on each copy on its own: packs, then the index that lists them, then the snapshot. A crash at any
+//! instruction leaves at worst packs that no index mentions; a later prune removes them.
+//!
+//! | operation | lock | reads from | writes to |
+//! |---|---|---|---|
+//! | backup, `copies sync` | shared | any sound copy | every live copy |
+//! | key add, remove, passwd | shared | any sound copy | every copy, all must be reachable |
+//! | restore, ls, find, diff, dump, stats | shared where the place lets us write one | any sound copy | - |
+//! | check | shared | each copy for itself | - |
+//!
+//! None of these deletes data, so any of them may run beside any other, and beside `restic backup`; a foreign
+//! exclusive lock (`restic prune`, `restic check`) makes all of them wait or stop.
+
+pub mod backup;
+pub mod browse;
+pub mod check;
+pub mod copies;
+mod error;
+pub mod filter;
+pub mod index;
+pub mod keys;
+pub mod locks;
+mod observer;
+mod open;
+mod repository;
+pub mod restore;
+pub mod snapshots;
+pub mod threads;
+
+pub use error::{Damage, Error, Result};
+pub use observer::{Action, Cancel, Event, Observer, Progress, Silent, Trouble, TroubleKind};
+pub use open::InitRequest;
+pub use repository::{Indexed, Repository, Surroundings, Who};

@@ -1,0 +1,216 @@
+//! The copy set: the copies of one repository, and what it takes to trust none of them blindly.
+//!
+//! Reads go to the copies in the order in which the user named them; bytes that do not match their name are told
+//! to the observer and the next copy is asked. A copy that cannot be reached is *lost* for the rest of the
+//! operation, so that its time-outs are paid once. Writes go through [`fan_out`], each copy in its own queue.
+//!
+//! This is the one place where the engine's threads meet the async destinations: every method here blocks.
+
+pub mod fan_out;
+pub mod status;
+pub mod sync;
+
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use destinations::{Destination, Listed, Span};
+use format::{FileKind, FileName};
+use futures::future::join_all;
+use model::{Fault, FaultKind, Retry};
+use tokio::runtime::Handle;
+
+use crate::error::{Damage, Error, Result};
+use crate::observer::{Event, Observer};
+
+/// One copy of the repository.
+#[derive(Debug)]
+pub struct Copy {
+    destination: Arc<dyn Destination>,
+    lost: OnceLock<Fault>,
+}
+
+impl Copy {
+    /// The place, without secrets.
+    pub fn place(&self) -> &str {
+        self.destination.place()
+    }
+
+    /// The destination itself.
+    pub fn destination(&self) -> &Arc<dyn Destination> {
+        &self.destination
+    }
+
+    /// False once the copy was given up.
+    pub fn is_live(&self) -> bool {
+        self.lost.get().is_none()
+    }
+
+    /// Why the copy was given up.
+    pub fn lost(&self) -> Option<&Fault> {
+        self.lost.get()
+    }
+
+}
+
+/// All copies that were named for this operation, in the order of preference.
+pub struct CopySet {
+    copies: Vec<Copy>,
+    runtime: Handle,
+    observer: Arc<dyn Observer>,
+}
+
+impl std::fmt::Debug for CopySet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(&self.copies).finish()
+    }
+}
+
+impl CopySet {
+    /// A set of these destinations; nothing is asked of them yet.
+    pub fn new(destinations: Vec<Arc<dyn Destination>>, runtime: Handle, observer: Arc<dyn Observer>) -> Self {
+        let copies = destinations.into_iter().map(|destination| Copy { destination, lost: OnceLock::new() }).collect();
+        Self { copies, runtime, observer }
+    }
+
+    /// Every copy, lost ones too.
+    pub fn all(&self) -> &[Copy] {
+        &self.copies
+    }
+
+    /// The copies that can still be used, with their numbers in [`CopySet::all`].
+    pub fn live(&self) -> impl Iterator<Item = (usize, &Copy)> {
+        self.copies.iter().enumerate().filter(|(_, copy)| copy.is_live())
+    }
+
+    /// The places of all copies, for messages.
+    pub fn places(&self) -> String {
+        self.copies.iter().map(Copy::place).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Gives a copy up for the rest of the operation; the first reason stays.
+    pub fn lose(&self, number: usize, fault: Fault) {
+        let copy = &self.copies[number];
+        if copy.lost.set(fault.clone()).is_ok() {
+            self.observer.event(Event::CopyLost { copy: copy.place().to_owned(), fault });
+        }
+    }
+
+    /// Whoever watches.
+    pub fn observer(&self) -> &dyn Observer {
+        self.observer.as_ref()
+    }
+
+    /// The runtime on which destinations run.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// Waits for one thing asked of a destination. Must not be called on a thread of the runtime.
+    pub fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    /// Asks every live copy at once.
+    pub fn ask_each<'a, T, F>(&'a self, ask: impl Fn(&'a dyn Destination) -> F) -> Vec<(usize, Result<T, Fault>)>
+    where
+        F: Future<Output = Result<T, Fault>> + 'a,
+    {
+        let asked = self.live().map(|(number, copy)| {
+            let answer = ask(copy.destination.as_ref());
+            async move { (number, answer.await) }
+        });
+        self.wait(join_all(asked))
+    }
+
+    /// Lists one kind on every live copy; a copy that cannot be listed is lost. At least one answer, or an error.
+    pub fn list_each(&self, kind: FileKind) -> Result<Vec<(usize, Vec<Listed>)>> {
+        let mut listings = Vec::new();
+        for (number, answer) in self.ask_each(|destination| destination.list(kind)) {
+            match answer {
+                Ok(listed) => listings.push((number, listed)),
+                Err(fault) => self.lose(number, fault),
+            }
+        }
+        if listings.is_empty() { Err(self.none_left()) } else { Ok(listings) }
+    }
+
+    /// The error for "no copy can be used any more".
+    pub fn none_left(&self) -> Error {
+        let mut faults: Vec<Fault> = self.copies.iter().filter_map(|copy| copy.lost().cloned()).collect();
+        match faults.len() {
+            1 => Error::Destination(faults.remove(0)),
+            _ => Error::NoCopyLeft(faults),
+        }
+    }
+
+    /// Reads a whole file whose name is its hash, from the first live copy that has it sound.
+    pub fn read_whole(&self, name: FileName) -> Result<Bytes> {
+        self.read_whole_except(name, None)
+    }
+
+    /// The same, without asking copy number `except`.
+    pub fn read_whole_except(&self, name: FileName, except: Option<usize>) -> Result<Bytes> {
+        self.read(name, Span::Whole, except, |bytes| match name.id() {
+            Some(id) if format::hash(&bytes) != id => Err("its bytes do not match its name".to_owned()),
+            _ => Ok(bytes),
+        })
+    }
+
+    /// Reads `span` of `name` from one live copy after the other until `accept` takes the bytes. `accept` says what
+    /// is wrong with bytes that it refuses.
+    pub fn read<T>(
+        &self,
+        name: FileName,
+        span: Span,
+        except: Option<usize>,
+        mut accept: impl FnMut(Bytes) -> Result<T, String>,
+    ) -> Result<T> {
+        let mut damages = Vec::new();
+        let mut faults = Vec::new();
+        for (number, copy) in self.live() {
+            if Some(number) == except {
+                continue;
+            }
+            let refused = match self.wait(copy.destination.read(name, span)) {
+                Ok(bytes) => match accept(bytes) {
+                    Ok(accepted) => return Ok(accepted),
+                    Err(why) => why,
+                },
+                Err(fault) if matches!(fault.kind, FaultKind::NotFound | FaultKind::Damaged) => {
+                    let why = fault.cause.clone();
+                    faults.push(fault);
+                    why
+                }
+                Err(fault) => {
+                    if fault.retry() == Retry::Now {
+                        self.lose(number, fault.clone());
+                    }
+                    faults.push(fault);
+                    continue;
+                }
+            };
+            let damage = Damage { copy: copy.place().to_owned(), file: name.path(), why: refused };
+            self.observer.event(Event::Damage(damage.clone()));
+            damages.push(damage);
+        }
+        if !damages.is_empty() {
+            return Err(Error::Damaged { file: name.path(), damages });
+        }
+        Err(match faults.len() {
+            0 => self.none_left(),
+            1 => Error::Destination(faults.remove(0)),
+            _ => Error::NoCopyLeft(faults),
+        })
+    }
+
+    /// Writes one small file to every live copy at once; a copy that fails is lost. At least one success, or an error.
+    pub fn write_each(&self, name: FileName, bytes: &Bytes) -> Result<()> {
+        for (number, answer) in self.ask_each(|destination| destination.write(name, bytes.clone())) {
+            if let Err(fault) = answer {
+                self.lose(number, fault);
+            }
+        }
+        if self.live().next().is_none() { Err(self.none_left()) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,203 @@
+//! An open repository: its copies, its master key, and how its files are read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clock::Clock;
+use destinations::{Destination, Span};
+use format::{BlobKind, Chunker, Config, Decompressor, FileName, MasterKey, Tree};
+use model::Id;
+use tokio::runtime::Handle;
+
+use crate::copies::CopySet;
+use crate::error::{Error, Result};
+use crate::index::load::LoadedIndex;
+use crate::index::{Index, load};
+use crate::observer::{Cancel, Observer};
+
+/// What every operation needs from its surroundings.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Where destinations run.
+    pub runtime: Handle,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Stops the operation.
+    pub cancel: Cancel,
+    /// Whoever watches.
+    pub observer: Arc<dyn Observer>,
+    /// Who we are, for locks, keys and snapshots.
+    pub who: Who,
+    /// Write no locks and heed none (for read-only places).
+    pub no_lock: bool,
+    /// How long to wait for somebody else's lock.
+    pub retry_lock: Duration,
+}
+
+/// The process that works on a repository.
+#[derive(Debug, Clone)]
+pub struct Who {
+    /// Host name.
+    pub hostname: String,
+    /// User name.
+    pub username: String,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Process id.
+    pub pid: u32,
+}
+
+/// A repository that was opened with its password.
+pub struct Repository {
+    pub(crate) copies: CopySet,
+    pub(crate) config: Config,
+    pub(crate) master: MasterKey,
+    pub(crate) key_id: Id,
+    pub(crate) chunker: Chunker,
+    pub(crate) surroundings: Surroundings,
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Repository").field("id", &self.config.id).field("copies", &self.copies).finish_non_exhaustive()
+    }
+}
+
+impl Repository {
+    /// The copies that were named.
+    pub fn copies(&self) -> &CopySet {
+        &self.copies
+    }
+
+    /// Which repository this is.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The key that opens everything in it.
+    pub fn master(&self) -> &MasterKey {
+        &self.master
+    }
+
+    /// The key file whose password was given.
+    pub fn key_id(&self) -> Id {
+        self.key_id
+    }
+
+    /// The chunker with this repository's polynomial.
+    pub fn chunker(&self) -> &Chunker {
+        &self.chunker
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &dyn Clock {
+        self.surroundings.clock.as_ref()
+    }
+
+    /// The flag that stops operations.
+    pub fn cancel(&self) -> &Cancel {
+        &self.surroundings.cancel
+    }
+
+    /// Whoever watches.
+    pub fn observer(&self) -> &dyn Observer {
+        self.surroundings.observer.as_ref()
+    }
+
+    /// Host, user and process.
+    pub fn surroundings(&self) -> &Surroundings {
+        &self.surroundings
+    }
+
+    /// Reads a snapshot, index or lock file: checked against its name, opened, and unpacked.
+    pub fn read_file(&self, name: FileName) -> Result<Vec<u8>> {
+        let sealed = self.copies.read_whole(name)?;
+        self.open_file(name, &sealed)
+    }
+
+    /// Opens and unpacks the bytes of a snapshot, index or lock file.
+    pub fn open_file(&self, name: FileName, sealed: &[u8]) -> Result<Vec<u8>> {
+        format::open_file(&self.master, sealed)
+            .map_err(|source| Error::Format { what: format!("file `{}`", name.path()), source })
+    }
+
+    /// Packs and seals a snapshot, index or lock file; gives its name too.
+    pub fn seal_file(&self, kind: format::FileKind, plain: &[u8]) -> (FileName, Bytes) {
+        let sealed =
+            format::seal_file(&self.master, self.config.version, format::Compression::Auto, plain);
+        (FileName::new(kind, format::hash(&sealed)), Bytes::from(sealed))
+    }
+
+    /// Loads the merged index of all live copies.
+    pub fn indexed(&self) -> Result<Indexed<'_>> {
+        let LoadedIndex { index, holdings, packs_of_missing } = load::load(self)?;
+        Ok(Indexed { repository: self, index, index_holdings: holdings, packs_of_missing })
+    }
+}
+
+/// A repository whose index is in memory: what reads blobs needs this, so that no one can forget to load it.
+#[derive(Debug)]
+pub struct Indexed<'a> {
+    /// The repository.
+    pub repository: &'a Repository,
+    /// The merged index.
+    pub index: Index,
+    pub(crate) index_holdings: crate::copies::status::Holdings,
+    pub(crate) packs_of_missing: std::collections::HashMap<Id, Vec<Id>>,
+}
+
+impl Indexed<'_> {
+    /// The plain text of a blob, from the first place on the first copy where it is sound.
+    pub fn blob(&self, kind: BlobKind, id: &Id) -> Result<Vec<u8>> {
+        let mut first_error = None;
+        for location in self.index.all(kind, id) {
+            let entry = location.entry(kind, *id);
+            let (offset, length) = (u64::from(location.offset), u64::from(location.length));
+            let opened = self.pack_range(&location.pack, offset, length, |sealed| {
+                format::open_blob(&self.repository.master, &entry, sealed, &mut Decompressor::new())
+                    .map_err(|error| format!("blob {} at {offset}: {error}", id.short()))
+            });
+            match opened {
+                Ok(plain) => return Ok(plain),
+                Err(error @ Error::Interrupted) => return Err(error),
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        Err(first_error.unwrap_or(Error::BlobUnknown { kind: kind.word(), id: *id }))
+    }
+
+    /// A tree, read and checked.
+    pub fn tree(&self, id: &Id) -> Result<Tree> {
+        let plain = self.blob(BlobKind::Tree, id)?;
+        Tree::parse(&plain).map_err(|source| Error::Format { what: format!("tree {id}"), source })
+    }
+
+    /// Reads part of a pack from the preferred copy. When `accept` refuses the bytes, the next copy is asked.
+    /// `accept` may change the bytes in place (decryption does).
+    pub fn pack_range<T>(
+        &self,
+        pack: &Id,
+        offset: u64,
+        length: u64,
+        mut accept: impl FnMut(&mut [u8]) -> Result<T, String>,
+    ) -> Result<T> {
+        self.repository.cancel().check()?;
+        let span = Span::Range { offset, length };
+        self.repository.copies.read(FileName::pack(*pack), span, None, |bytes| {
+            let mut owned = bytes.try_into_mut().map_or_else(|shared| shared.to_vec().into(), |unique| unique);
+            accept(&mut owned)
+        })
+    }
+}
+
+/// Connects a list of destinations into a copy set, refusing none and too many.
+pub(crate) fn copy_set(destinations: Vec<Arc<dyn Destination>>, surroundings: &Surroundings) -> Result<CopySet> {
+    match destinations.len() {
+        0 => Err(Error::Request("no repository was named: use -r or RESTIC_REPOSITORY".to_owned())),
+        1..=64 => Ok(CopySet::new(destinations, surroundings.runtime.clone(), surroundings.observer.clone())),
+        _ => Err(Error::Request("a repository can have 64 copies at most".to_owned())),
+    }
+}
