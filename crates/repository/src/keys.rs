@@ -1,0 +1,155 @@
+//! Key files: finding the one that a password opens, and listing, adding, removing and changing them.
+//!
+//! Every key file seals the same master key, so removing one takes a password away but no knowledge: whoever copied
+//! the master key keeps it. Changes need every copy reachable, or the copies' keys would drift apart.
+
+use bytes::Bytes;
+use destinations::Span;
+use format::{FileKind, FileName, FormatError, KeyFile, ScryptCost};
+use model::{Id, Secret};
+
+use crate::copies::CopySet;
+use crate::copies::status::Holdings;
+use crate::error::{Damage, Error, Result};
+use crate::observer::Cancel;
+use crate::open::{Unlocked, owner};
+use crate::repository::Repository;
+
+/// Key files that are tried with a password before giving up; restic tries 20.
+const KEYS_TRIED_MAX: usize = 100;
+
+/// Tries the password on the key files until one opens.
+pub(crate) fn unlock_master(copies: &CopySet, password: &Secret, cancel: &Cancel) -> Result<Unlocked> {
+    let holdings = Holdings::gather(copies, FileKind::Key)?;
+    if holdings.files.is_empty() {
+        let damage = Damage {
+            copy: copies.places(),
+            file: FileKind::Key.folder().to_owned(),
+            why: "there is a `config`, but not one key file".to_owned(),
+        };
+        return Err(Error::Damaged { file: FileKind::Key.folder().to_owned(), damages: vec![damage] });
+    }
+    let mut broken: Vec<Damage> = Vec::new();
+    let mut wrong = 0;
+    for &id in holdings.files.keys().take(KEYS_TRIED_MAX) {
+        cancel.check()?;
+        let name = FileName::new(FileKind::Key, id);
+        let opened = match copies.read_whole(name) {
+            Ok(bytes) => KeyFile::parse(&bytes).and_then(|key| key.open(password)),
+            Err(Error::Damaged { damages, .. }) => {
+                broken.extend(damages);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        match opened {
+            Ok(master) => return Ok(Unlocked { master, id, holdings }),
+            Err(FormatError::WrongPassword) => wrong += 1,
+            Err(error) => {
+                broken.push(Damage { copy: copies.places(), file: name.path(), why: error.to_string() });
+            }
+        }
+    }
+    if broken.is_empty() {
+        return Err(Error::WrongPassword { place: copies.places(), keys: wrong });
+    }
+    // Whether the password is right cannot be known while a key is damaged: name the key.
+    Err(Error::Damaged { file: broken[0].file.clone(), damages: broken })
+}
+
+/// One key file, for lists.
+#[derive(Debug, Clone)]
+pub struct KeyInfo {
+    /// Its id.
+    pub id: Id,
+    /// True for the one whose password was given.
+    pub current: bool,
+    /// User who made it.
+    pub username: String,
+    /// Host where it was made.
+    pub hostname: String,
+    /// When, as the file says.
+    pub created: String,
+}
+
+/// All key files; damaged ones are told to the observer and left out.
+pub fn list(repository: &Repository) -> Result<Vec<KeyInfo>> {
+    let holdings = Holdings::gather(repository.copies(), FileKind::Key)?;
+    let mut keys = Vec::new();
+    for &id in holdings.files.keys() {
+        let name = FileName::new(FileKind::Key, id);
+        let Ok(bytes) = repository.copies().read_whole(name) else { continue };
+        let key = KeyFile::parse(&bytes).map_err(|source| Error::Format { what: name.path(), source })?;
+        keys.push(KeyInfo {
+            id,
+            current: id == repository.key_id(),
+            username: key.username.clone(),
+            hostname: key.hostname.clone(),
+            created: key.created.clone(),
+        });
+    }
+    Ok(keys)
+}
+
+/// Adds a key file with this password to every copy; reads it back and opens it from each before it counts.
+pub fn add(repository: &Repository, password: &Secret, cost: ScryptCost) -> Result<Id> {
+    all_reachable(repository, "add a key")?;
+    let owner = owner(repository.surroundings());
+    let key = KeyFile::seal(repository.master(), password, &owner, cost)
+        .map_err(|source| Error::Format { what: "new key".to_owned(), source })?;
+    let bytes = Bytes::from(key.to_bytes());
+    let name = FileName::new(FileKind::Key, format::hash(&bytes));
+    let copies = repository.copies();
+    for (_, answer) in copies.ask_each(|destination| destination.write(name, bytes.clone())) {
+        answer?;
+    }
+    for (_, answer) in copies.ask_each(|destination| destination.read(name, Span::Whole)) {
+        if answer? != bytes {
+            let place = copies.places();
+            let why = "what was written does not read back";
+            return Err(model::Fault::new(model::FaultKind::Damaged, "add", name.path(), place, why).into());
+        }
+    }
+    key.open(password).map_err(|source| Error::Format { what: "new key".to_owned(), source })?;
+    name.id().ok_or_else(|| Error::Request("a key has no id".to_owned()))
+}
+
+/// Removes a key file from every copy. The one in use stays: a repository must not lose its last way in.
+pub fn remove(repository: &Repository, id: Id) -> Result<()> {
+    if id == repository.key_id() {
+        let text = format!("key {} is the one in use; open the repository with another password to remove it", id.short());
+        return Err(Error::Request(text));
+    }
+    all_reachable(repository, "remove a key")?;
+    let name = FileName::new(FileKind::Key, id);
+    for (_, answer) in repository.copies().ask_each(|destination| destination.remove(name)) {
+        answer?;
+    }
+    Ok(())
+}
+
+/// Gives the repository a new password: adds a key, then removes the one in use.
+pub fn change_password(repository: &mut Repository, password: &Secret, cost: ScryptCost) -> Result<Id> {
+    let old = repository.key_id();
+    let new = add(repository, password, cost)?;
+    repository.key_id = new;
+    remove(repository, old)?;
+    Ok(new)
+}
+
+/// The full id of a key named by a prefix.
+pub fn find(repository: &Repository, text: &str) -> Result<Id> {
+    let found: Vec<KeyInfo> = list(repository)?.into_iter().filter(|key| key.id.to_hex().starts_with(text)).collect();
+    match found.as_slice() {
+        [one] if !text.is_empty() => Ok(one.id),
+        [] => Err(Error::Request(format!("no key begins with `{text}`"))),
+        _ => Err(Error::Request(format!("several keys begin with `{text}`"))),
+    }
+}
+
+fn all_reachable(repository: &Repository, action: &str) -> Result<()> {
+    match repository.copies().all().iter().find_map(|copy| copy.lost()) {
+        None => Ok(()),
+        Some(fault) => Err(Error::Request(format!("cannot {action} while a copy is missing: {fault}"))),
+    }
+}

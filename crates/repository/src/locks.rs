@@ -1,0 +1,307 @@
+//! restic's lock files: written, refreshed, honoured.
+//!
+//! Source: restic design, "Locks". A shared lock says "I am reading or adding", an exclusive one "I may remove". Locks
+//! are advice that every well-behaved program follows; what keeps data safe without them is the write order.
+//!
+//! A lock is written first and the others' locks are read after it: of two processes that lock at the same moment at
+//! least one sees the other. A lock that was not refreshed for 30 minutes is stale. One that this host wrote in this
+//! boot and this process namespace, by a process that is gone, is dead beyond doubt and is removed.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bytes::Bytes;
+use destinations::Destination;
+use format::{FileKind, FileName, Lock};
+use model::{Fault, FaultKind, Id};
+
+use crate::error::{Error, Result};
+use crate::repository::Repository;
+use crate::threads;
+
+/// A lock older than this belongs to nobody (restic's figure).
+const STALE_AFTER: Duration = Duration::from_secs(30 * 60);
+
+/// How often our own lock is renewed (restic's figure).
+const REFRESH_EVERY: Duration = Duration::from_secs(5 * 60);
+
+/// How often a held lock is looked at while waiting for it.
+const RETRY_EVERY: Duration = Duration::from_secs(5);
+
+/// What a lock keeps others from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockMode {
+    /// Nobody may remove; needed to read. Where the place does not let us write, reading goes on without.
+    Reading,
+    /// Nobody may remove; needed to add.
+    Adding,
+    /// Nobody else may do anything.
+    Exclusive,
+}
+
+/// Locks held on every live copy; removed when dropped.
+pub struct Guard {
+    held: Arc<Mutex<Vec<Held>>>,
+    refresher: Option<tokio::task::JoinHandle<()>>,
+    runtime: tokio::runtime::Handle,
+}
+
+struct Held {
+    destination: Arc<dyn Destination>,
+    name: FileName,
+}
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guard").field("locks", &threads::lock(&self.held).len()).finish()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(refresher) = self.refresher.take() {
+            refresher.abort();
+        }
+        let held = std::mem::take(&mut *threads::lock(&self.held));
+        let removals = held.iter().map(|held| held.destination.remove(held.name));
+        // A lock that cannot be removed turns stale by itself; there is nobody left to tell.
+        let _ = self.runtime.block_on(futures::future::join_all(removals));
+    }
+}
+
+impl Repository {
+    /// Locks every live copy, waiting as long as the user allows.
+    pub fn lock(&self, mode: LockMode) -> Result<Guard> {
+        if self.surroundings.no_lock {
+            return Ok(self.guard(Vec::new(), mode));
+        }
+        let started = self.clock().monotonic();
+        loop {
+            match self.try_lock(mode) {
+                Err(Error::Locked { .. }) if self.clock().monotonic() - started < self.surroundings.retry_lock => {
+                    self.pause(RETRY_EVERY)?;
+                }
+                end => return end,
+            }
+        }
+    }
+
+    fn pause(&self, time: Duration) -> Result<()> {
+        let step = Duration::from_millis(100);
+        let mut left = time;
+        while !left.is_zero() {
+            self.cancel().check()?;
+            std::thread::sleep(step.min(left));
+            left = left.saturating_sub(step);
+        }
+        Ok(())
+    }
+
+    fn try_lock(&self, mode: LockMode) -> Result<Guard> {
+        self.refuse_if_locked(mode, None)?;
+        let lock = self.own_lock(mode);
+        let (name, bytes) = self.seal_file(FileKind::Lock, &lock.to_bytes());
+        let mut held = Vec::new();
+        for (number, answer) in self.copies.ask_each(|destination| destination.write(name, bytes.clone())) {
+            match answer {
+                Ok(()) => held.push(Held { destination: self.copies.all()[number].destination().clone(), name }),
+                Err(fault) if mode == LockMode::Reading && fault.kind != FaultKind::Unreachable => {}
+                Err(fault) => self.copies.lose(number, fault),
+            }
+        }
+        let guard = self.guard(held, mode);
+        if self.copies.live().next().is_none() {
+            return Err(self.copies.none_left());
+        }
+        self.refuse_if_locked(mode, name.id())?;
+        Ok(guard)
+    }
+
+    fn own_lock(&self, mode: LockMode) -> Lock {
+        let who = &self.surroundings.who;
+        Lock::new(self.clock().local(), mode == LockMode::Exclusive, &who.hostname, &who.username, who.pid, who.uid, who.gid)
+            .with_process_world(&process_world())
+    }
+
+    fn guard(&self, held: Vec<Held>, mode: LockMode) -> Guard {
+        let held = Arc::new(Mutex::new(held));
+        let refresher = (!threads::lock(&held).is_empty()).then(|| {
+            let refresh = Refresh { lock: self.own_lock(mode), master: self.master.clone(), version: self.config.version };
+            let clock = self.surroundings.clock.clone();
+            self.surroundings.runtime.spawn(refresh.run(held.clone(), clock))
+        });
+        Guard { held, refresher, runtime: self.surroundings.runtime.clone() }
+    }
+
+    /// Reads the locks of every live copy and refuses when one of them excludes `mode`.
+    fn refuse_if_locked(&self, mode: LockMode, own: Option<Id>) -> Result<()> {
+        for lock in self.locks()? {
+            if Some(lock.id) == own || lock.state == LockState::Stale {
+                continue;
+            }
+            if lock.state == LockState::Dead {
+                self.remove_lock(lock.id)?;
+                continue;
+            }
+            if lock.lock.exclusive || mode == LockMode::Exclusive {
+                return Err(Error::Locked { place: lock.copy, holder: lock.lock.to_string() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Every lock of every live copy, once each. A lock that cannot be read is judged to hold: nobody knows what it
+    /// means; one that vanishes while it is read is gone.
+    pub fn locks(&self) -> Result<Vec<FoundLock>> {
+        let mut found: Vec<FoundLock> = Vec::new();
+        for (number, answer) in self.copies.ask_each(|destination| destination.list(FileKind::Lock)) {
+            let copy = &self.copies.all()[number];
+            let listed = match answer {
+                Ok(listed) => listed,
+                // A place without a folder for locks has none.
+                Err(fault) if fault.kind == FaultKind::NotFound => continue,
+                Err(fault) => {
+                    self.copies.lose(number, fault);
+                    continue;
+                }
+            };
+            for file in listed {
+                if found.iter().any(|lock| lock.id == file.id) {
+                    continue;
+                }
+                let name = FileName::new(FileKind::Lock, file.id);
+                match self.copies.wait(copy.destination().read(name, destinations::Span::Whole)) {
+                    Ok(bytes) => found.push(self.judge(copy.place(), file.id, &bytes)?),
+                    Err(fault) if fault.kind == FaultKind::NotFound => {}
+                    Err(fault) => return Err(fault.into()),
+                }
+            }
+        }
+        if self.copies.live().next().is_none() { Err(self.copies.none_left()) } else { Ok(found) }
+    }
+
+    fn judge(&self, copy: &str, id: Id, bytes: &Bytes) -> Result<FoundLock> {
+        let name = FileName::new(FileKind::Lock, id);
+        let damaged = |why: String| -> Error {
+            Fault::new(FaultKind::Damaged, "read", name.path(), copy, why).into()
+        };
+        if format::hash(bytes) != id {
+            return Err(damaged("its bytes do not match its name; `triplicate unlock --remove-all` removes it".into()));
+        }
+        let plain = self.open_file(name, bytes)?;
+        let lock = Lock::parse(&plain).map_err(|error| damaged(error.to_string()))?;
+        let state = self.state_of(&lock);
+        Ok(FoundLock { id, copy: copy.to_owned(), lock, state })
+    }
+
+    fn state_of(&self, lock: &Lock) -> LockState {
+        let world = process_world();
+        let ours = !world.is_empty() && lock.process_world() == Some(world.as_str());
+        if ours && lock.pid != self.surroundings.who.pid && !process_exists(lock.pid) {
+            return LockState::Dead;
+        }
+        let age = self.clock().now().duration_since(lock.timestamp());
+        let stale_after = jiff::SignedDuration::try_from(STALE_AFTER).unwrap_or(jiff::SignedDuration::MAX);
+        if age > stale_after { LockState::Stale } else { LockState::Held }
+    }
+
+    /// Removes one lock from every live copy.
+    pub fn remove_lock(&self, id: Id) -> Result<()> {
+        let name = FileName::new(FileKind::Lock, id);
+        for (_, answer) in self.copies.ask_each(|destination| destination.remove(name)) {
+            answer?;
+        }
+        Ok(())
+    }
+
+    /// Removes stale and dead locks, or all of them; gives what was removed.
+    pub fn unlock(&self, remove_all: bool) -> Result<usize> {
+        let mut ids: Vec<Id> = Vec::new();
+        if remove_all {
+            for (_, answer) in self.copies.ask_each(|destination| destination.list(FileKind::Lock)) {
+                ids.extend(answer?.into_iter().map(|file| file.id));
+            }
+            ids.sort_unstable();
+            ids.dedup();
+        } else {
+            ids.extend(self.locks()?.into_iter().filter(|lock| lock.state != LockState::Held).map(|lock| lock.id));
+        }
+        ids.iter().try_for_each(|&id| self.remove_lock(id))?;
+        Ok(ids.len())
+    }
+}
+
+/// What is known of a lock's owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockState {
+    /// It must be heeded.
+    Held,
+    /// Not refreshed for 30 minutes.
+    Stale,
+    /// Its process ran here and is gone.
+    Dead,
+}
+
+/// A lock that was found.
+#[derive(Debug, Clone)]
+pub struct FoundLock {
+    /// Its id.
+    pub id: Id,
+    /// The copy on which it was found first.
+    pub copy: String,
+    /// What it says.
+    pub lock: Lock,
+    /// What is known of its owner.
+    pub state: LockState,
+}
+
+/// Renews the locks: a new file first, then the old one goes, so that there is one at every moment.
+struct Refresh {
+    lock: Lock,
+    master: format::MasterKey,
+    version: u32,
+}
+
+impl Refresh {
+    async fn run(self, held: Arc<Mutex<Vec<Held>>>, clock: Arc<dyn clock::Clock>) {
+        loop {
+            tokio::time::sleep(REFRESH_EVERY).await;
+            let lock = self.lock.renewed(clock.local());
+            let sealed =
+                format::seal_file(&self.master, self.version, format::Compression::Auto, &lock.to_bytes());
+            let bytes = Bytes::from(sealed);
+            let name = FileName::new(FileKind::Lock, format::hash(&bytes));
+            let current: Vec<(Arc<dyn Destination>, FileName)> =
+                threads::lock(&held).iter().map(|held| (held.destination.clone(), held.name)).collect();
+            for (destination, old) in current {
+                // A copy that does not take the new lock keeps the old one; the next round tries again.
+                if destination.write(name, bytes.clone()).await.is_err() {
+                    continue;
+                }
+                let mut locks = threads::lock(&held);
+                locks.push(Held { destination: destination.clone(), name });
+                drop(locks);
+                if destination.remove(old).await.is_ok() {
+                    threads::lock(&held).retain(|held| !(held.name == old && Arc::ptr_eq(&held.destination, &destination)));
+                }
+            }
+        }
+    }
+}
+
+/// Names the boot of this kernel and the process namespace: only inside it does a process id mean anything.
+fn process_world() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    match (boot.trim(), namespace.to_str()) {
+        ("", _) | (_, None | Some("")) => String::new(),
+        (boot, Some(namespace)) => format!("{boot}/{namespace}"),
+    }
+}
+
+/// Whether a process with this id is there. Where that cannot be found out, it is taken to be there.
+fn process_exists(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return true };
+    !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+}

@@ -1,0 +1,224 @@
+//! Making a repository on several copies, and opening one.
+//!
+//! "Not found" is only believed from a place that could be looked at, and nothing is ever created on the way to an
+//! open repository: only [`Repository::init`] creates. Opening reads every copy's `config` and keys, so that copies of
+//! different repositories are refused before a byte is written, and a copy with a damaged `config` or key is named and
+//! left out instead of failing everything.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use destinations::{Destination, Span};
+use format::{Chunker, Config, FileKind, FileName, KeyFile, KeyOwner, MasterKey, Polynomial, ScryptCost};
+use model::{Fault, FaultKind, Id, Secret};
+
+use crate::copies::CopySet;
+use crate::copies::status::Holdings;
+use crate::error::{Error, Result};
+use crate::keys;
+use crate::repository::{Repository, Surroundings, copy_set};
+
+/// What a new repository should be like.
+#[derive(Debug, Clone)]
+pub struct InitRequest {
+    /// Format version; 2 unless there is a reason.
+    pub version: u32,
+    /// The chunker's polynomial; random unless chunks must match another repository's.
+    pub polynomial: Option<Polynomial>,
+    /// How costly the password is to guess.
+    pub cost: ScryptCost,
+}
+
+impl Default for InitRequest {
+    fn default() -> Self {
+        Self { version: 2, polynomial: None, cost: ScryptCost::STANDARD }
+    }
+}
+
+impl Repository {
+    /// Makes one repository with byte-identical `config` and key on every destination.
+    ///
+    /// Every place is looked at first: if any cannot be looked at, or holds a repository already, nothing is created
+    /// anywhere.
+    pub fn init(
+        destinations: Vec<Arc<dyn Destination>>,
+        password: &Secret,
+        request: &InitRequest,
+        surroundings: Surroundings,
+    ) -> Result<Self> {
+        let copies = copy_set(destinations, &surroundings)?;
+        refuse_unless_empty(&copies)?;
+        let unusable = |source| Error::Format { what: "a new repository".to_owned(), source };
+        let master = MasterKey::generate().map_err(unusable)?;
+        let polynomial = match request.polynomial {
+            Some(polynomial) => polynomial,
+            None => Polynomial::random().map_err(unusable)?,
+        };
+        let config = Config::new(request.version, polynomial).map_err(unusable)?;
+        let owner = owner(&surroundings);
+        let key = KeyFile::seal(&master, password, &owner, request.cost).map_err(unusable)?.to_bytes();
+        let key_id = format::hash(&key);
+        let sealed_config = Bytes::from(master.seal(&config.to_bytes()));
+
+        create_everywhere(&copies, |destination| async move { destination.create().await })?;
+        let key = Bytes::from(key);
+        let key_name = FileName::new(FileKind::Key, key_id);
+        // The config comes last: a place without one is no repository, so a broken init can simply be repeated.
+        create_everywhere(&copies, |destination| destination.write(key_name, key.clone()))?;
+        create_everywhere(&copies, |destination| destination.write(FileName::CONFIG, sealed_config.clone()))?;
+        let chunker = Chunker::new(config.chunker_polynomial);
+        Ok(Self { copies, config, master, key_id, chunker, surroundings })
+    }
+
+    /// Opens the repository of which these are the copies.
+    ///
+    /// Copies that cannot be reached, or whose `config` is missing or damaged, are lost in the copy set as long as one
+    /// other copy opens; the caller decides whether that is good enough.
+    pub fn open(
+        destinations: Vec<Arc<dyn Destination>>,
+        password: &Secret,
+        surroundings: Surroundings,
+    ) -> Result<Self> {
+        let copies = copy_set(destinations, &surroundings)?;
+        let configs = read_configs(&copies)?;
+        let unlocked = keys::unlock_master(&copies, password, &surroundings.cancel)?;
+        let config = agree_on_config(&copies, &configs, &unlocked.master, &unlocked.holdings)?;
+        let chunker = Chunker::new(config.chunker_polynomial);
+        Ok(Self { copies, config, master: unlocked.master, key_id: unlocked.id, chunker, surroundings })
+    }
+}
+
+/// Who a new key file says made it.
+pub(crate) fn owner(surroundings: &Surroundings) -> KeyOwner {
+    KeyOwner {
+        hostname: surroundings.who.hostname.clone(),
+        username: surroundings.who.username.clone(),
+        created: surroundings.clock.local(),
+    }
+}
+
+/// Looks at every place and goes on only when each said clearly that there is nothing.
+fn refuse_unless_empty(copies: &CopySet) -> Result<()> {
+    for (number, answer) in copies.ask_each(|destination| destination.stat(FileName::CONFIG)) {
+        let place = copies.all()[number].place().to_owned();
+        match answer {
+            Ok(_) => return Err(Error::AlreadyThere { place, found: "there is a repository already".to_owned() }),
+            Err(fault) if fault.kind == FaultKind::NotFound => {}
+            Err(fault) => return Err(fault.into()),
+        }
+    }
+    for kind in [FileKind::Key, FileKind::Pack, FileKind::Index, FileKind::Snapshot] {
+        for (number, answer) in copies.ask_each(|destination| destination.list(kind)) {
+            let place = copies.all()[number].place().to_owned();
+            match answer {
+                // Keys alone are what an init leaves that broke off before its config: the next one continues.
+                Ok(files) if files.is_empty() || kind == FileKind::Key => {}
+                Ok(files) => {
+                    let found = format!("it has no config, but {} files in `{}`", files.len(), kind.folder());
+                    return Err(Error::AlreadyThere { place, found });
+                }
+                Err(fault) if fault.kind == FaultKind::NotFound => {}
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One step of init on every copy; the first fault ends it.
+fn create_everywhere<'a, F>(copies: &'a CopySet, step: impl Fn(&'a dyn Destination) -> F) -> Result<()>
+where
+    F: Future<Output = Result<(), Fault>> + 'a,
+{
+    for (_, answer) in copies.ask_each(step) {
+        answer?;
+    }
+    Ok(())
+}
+
+/// Reads `config` everywhere. At least one copy has one, or the error says which of the four cases it is.
+fn read_configs(copies: &CopySet) -> Result<Vec<(usize, Bytes)>> {
+    let mut configs = Vec::new();
+    let mut faults = Vec::new();
+    for (number, answer) in copies.ask_each(|destination| destination.read(FileName::CONFIG, Span::Whole)) {
+        match answer {
+            Ok(bytes) => configs.push((number, bytes)),
+            Err(fault) => faults.push((number, fault)),
+        }
+    }
+    if configs.is_empty() {
+        if faults.iter().all(|(_, fault)| fault.kind == FaultKind::NotFound) {
+            return Err(Error::NoRepository { places: copies.places() });
+        }
+        let mut troubles: Vec<Fault> =
+            faults.into_iter().map(|(_, fault)| fault).filter(|fault| fault.kind != FaultKind::NotFound).collect();
+        return Err(if troubles.len() == 1 { troubles.remove(0).into() } else { Error::NoCopyLeft(troubles) });
+    }
+    for (number, mut fault) in faults {
+        if fault.kind == FaultKind::NotFound {
+            fault.cause = "there is no repository here, unlike on the other copies".to_owned();
+        }
+        copies.lose(number, fault);
+    }
+    Ok(configs)
+}
+
+/// Opens every copy's `config` and compares them.
+///
+/// A `config` that does not open is another repository's, unless the copy shares a key file with one that does: then
+/// the bytes are damaged, and the copy is lost.
+fn agree_on_config(
+    copies: &CopySet,
+    configs: &[(usize, Bytes)],
+    master: &MasterKey,
+    keys: &Holdings,
+) -> Result<Config> {
+    let mut agreed: Option<(usize, Config, &Bytes)> = None;
+    let mut unopened = Vec::new();
+    for (number, sealed) in configs {
+        let opened = master.open(sealed).and_then(|plain| Config::parse(&plain));
+        match (opened, &agreed) {
+            (Ok(config), None) => agreed = Some((*number, config, sealed)),
+            (Ok(config), Some((first, agreed, _))) if config.id != agreed.id => {
+                let difference = format!("its id is {}, not {}", config.id.short(), agreed.id.short());
+                return Err(not_the_same(copies, *first, *number, difference));
+            }
+            (Ok(_), Some((first, _, bytes))) if *bytes != sealed => {
+                return Err(not_the_same(copies, *first, *number, "its `config` has other bytes".to_owned()));
+            }
+            (Ok(_), Some(_)) => {}
+            (Err(error), _) => unopened.push((*number, error)),
+        }
+    }
+    let Some((first, config, _)) = agreed else {
+        let damage = |(number, error): (usize, format::FormatError)| crate::Damage {
+            copy: copies.all()[number].place().to_owned(),
+            file: FileName::CONFIG.path(),
+            why: error.to_string(),
+        };
+        let damages = unopened.into_iter().map(damage).collect();
+        return Err(Error::Damaged { file: FileName::CONFIG.path(), damages });
+    };
+    for (number, error) in unopened {
+        let shares_a_key = keys.files.values().any(|held| held.copies & (1 << number) != 0 && held.copies & (1 << first) != 0);
+        if !shares_a_key {
+            let difference = "its `config` does not open with the same key".to_owned();
+            return Err(not_the_same(copies, first, number, difference));
+        }
+        let place = copies.all()[number].place().to_owned();
+        copies.lose(number, Fault::new(FaultKind::Damaged, "open", FileName::CONFIG.path(), place, error));
+    }
+    Ok(config)
+}
+
+fn not_the_same(copies: &CopySet, first: usize, second: usize, difference: String) -> Error {
+    let place = |number: usize| copies.all()[number].place().to_owned();
+    Error::NotTheSame { first: place(first), second: place(second), difference }
+}
+
+/// The master key and where it came from.
+pub(crate) struct Unlocked {
+    pub(crate) master: MasterKey,
+    pub(crate) id: Id,
+    pub(crate) holdings: Holdings,
+}

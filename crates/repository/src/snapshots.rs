@@ -1,0 +1,162 @@
+//! Listing snapshots and finding the one that is meant.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use format::{FileKind, FileName, Snapshot};
+use model::Id;
+
+use crate::copies::status::Holdings;
+use crate::error::{Damage, Error, Result};
+use crate::repository::Repository;
+use crate::threads;
+
+/// All snapshots of all live copies.
+#[derive(Debug)]
+pub struct SnapshotListing {
+    /// Oldest first.
+    pub snapshots: Vec<(Id, Snapshot)>,
+    /// Snapshot files that no copy has sound. One bad file never hides the others.
+    pub troubles: Vec<Damage>,
+    /// Which copy has which snapshot.
+    pub holdings: Holdings,
+}
+
+/// Which snapshots are meant.
+#[derive(Debug, Clone, Default)]
+pub struct SnapshotFilter {
+    /// Any of these hosts; empty: all.
+    pub hosts: Vec<String>,
+    /// All of these paths.
+    pub paths: Vec<String>,
+    /// Any of these lists; of a list, all tags (restic's `--tag a,b --tag c`).
+    pub tags: Vec<Vec<String>>,
+}
+
+impl SnapshotFilter {
+    /// Whether a snapshot is meant.
+    pub fn matches(&self, snapshot: &Snapshot) -> bool {
+        let has_tag = |tag: &String| match tag.as_str() {
+            "" => snapshot.tags.is_empty(),
+            tag => snapshot.tags.iter().any(|own| own == tag),
+        };
+        (self.hosts.is_empty() || self.hosts.contains(&snapshot.hostname))
+            && self.paths.iter().all(|path| snapshot.paths.contains(path))
+            && (self.tags.is_empty() || self.tags.iter().any(|all| all.iter().all(has_tag)))
+    }
+
+    /// The same, in words, for messages.
+    fn words(&self) -> String {
+        let mut words = String::new();
+        let mut add = |what: &str, values: &[String]| {
+            if !values.is_empty() {
+                words.push_str(&format!(" {what} `{}`", values.join(", ")));
+            }
+        };
+        add("of host", &self.hosts);
+        add("of path", &self.paths);
+        add("with tag", &self.tags.iter().map(|all| all.join(",")).collect::<Vec<_>>());
+        words
+    }
+}
+
+/// What `restore ID:folder` and `latest` mean.
+#[derive(Debug, Clone)]
+pub struct SnapshotChoice {
+    /// The snapshot's id.
+    pub id: Id,
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// The folder in it, where one was named after `:`.
+    pub subfolder: Option<String>,
+}
+
+impl Repository {
+    /// Reads every snapshot of every live copy.
+    pub fn snapshots(&self) -> Result<SnapshotListing> {
+        let holdings = Holdings::gather(self.copies(), FileKind::Snapshot)?;
+        let ids: Vec<Id> = holdings.files.keys().copied().collect();
+        let next = AtomicUsize::new(0);
+        let found = Mutex::new((Vec::with_capacity(ids.len()), Vec::new()));
+        threads::run(threads::count().min(ids.len()).max(1) * 2, |_| {
+            while let Some(&id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
+                self.cancel().check()?;
+                match self.snapshot(id) {
+                    Ok(snapshot) => threads::lock(&found).0.push((id, snapshot)),
+                    Err(Error::Interrupted) => return Err(Error::Interrupted),
+                    Err(error) => threads::lock(&found).1.push(Damage {
+                        copy: self.copies().places(),
+                        file: FileName::new(FileKind::Snapshot, id).path(),
+                        why: error.to_string(),
+                    }),
+                }
+            }
+            Ok(())
+        })?;
+        let (mut snapshots, troubles) = found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        snapshots.sort_by(|(id_a, a), (id_b, b)| (a.timestamp(), id_a).cmp(&(b.timestamp(), id_b)));
+        Ok(SnapshotListing { snapshots, troubles, holdings })
+    }
+
+    /// Reads one snapshot.
+    pub fn snapshot(&self, id: Id) -> Result<Snapshot> {
+        let name = FileName::new(FileKind::Snapshot, id);
+        let plain = self.read_file(name)?;
+        Snapshot::parse(&plain).map_err(|source| Error::Format { what: format!("snapshot `{}`", name.path()), source })
+    }
+
+    /// The snapshot that `text` names: an id or the beginning of one, or `latest`; `:folder` may follow.
+    pub fn find_snapshot(&self, text: &str, filter: &SnapshotFilter) -> Result<SnapshotChoice> {
+        let (name, subfolder) = match text.split_once(':') {
+            Some((name, folder)) => (name, Some(folder.to_owned()).filter(|folder| !folder.trim_matches('/').is_empty())),
+            None => (text, None),
+        };
+        let (id, snapshot) = if name == "latest" { self.latest(filter)? } else { self.by_prefix(name)? };
+        Ok(SnapshotChoice { id, snapshot, subfolder })
+    }
+
+    fn latest(&self, filter: &SnapshotFilter) -> Result<(Id, Snapshot)> {
+        let listing = self.snapshots()?;
+        let damaged = listing.troubles.len();
+        let latest = listing.snapshots.into_iter().rev().find(|(_, snapshot)| filter.matches(snapshot));
+        latest.ok_or_else(|| {
+            let unread = if damaged > 0 { format!("; {damaged} snapshots cannot be read") } else { String::new() };
+            Error::Snapshot(format!("there is no snapshot{}{unread}", filter.words()))
+        })
+    }
+
+    fn by_prefix(&self, prefix: &str) -> Result<(Id, Snapshot)> {
+        let holdings = Holdings::gather(self.copies(), FileKind::Snapshot)?;
+        let found: Vec<Id> = holdings.files.keys().filter(|id| id.to_hex().starts_with(prefix)).copied().collect();
+        match found.as_slice() {
+            [id] if !prefix.is_empty() => Ok((*id, self.snapshot(*id)?)),
+            [] => Err(Error::Snapshot(format!("no snapshot begins with `{prefix}`"))),
+            several => {
+                let ids = several.iter().take(5).map(Id::short).collect::<Vec<_>>().join(", ");
+                Err(Error::Snapshot(format!("{} snapshots begin with `{prefix}`: {ids}", several.len())))
+            }
+        }
+    }
+}
+
+/// Groups snapshots as restic's `--group-by` does; the key is host, paths, tags, each empty where not asked for.
+pub fn group_by(
+    snapshots: Vec<(Id, Snapshot)>,
+    host: bool,
+    paths: bool,
+    tags: bool,
+) -> BTreeMap<(String, Vec<String>, Vec<String>), Vec<(Id, Snapshot)>> {
+    let mut groups = BTreeMap::<_, Vec<_>>::new();
+    for (id, snapshot) in snapshots {
+        let sorted = |wanted: bool, values: &[String]| {
+            let mut values = if wanted { values.to_vec() } else { Vec::new() };
+            values.sort();
+            values
+        };
+        let hostname = if host { snapshot.hostname.clone() } else { String::new() };
+        let key = (hostname, sorted(paths, &snapshot.paths), sorted(tags, &snapshot.tags));
+        groups.entry(key).or_default().push((id, snapshot));
+    }
+    groups
+}
