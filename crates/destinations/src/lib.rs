@@ -2,12 +2,69 @@
 //!
 //! A destination stores whole files under the names of [`format::FileName`] and knows nothing of what is in them.
 //! Retry, stall limits and (in tests) faults are decorators around the same trait, so that any of them can be put
-//! anywhere.
+//! anywhere. [`open`] puts them around a place in the order that makes sense outside of tests:
+//! retries, then turns ([`Crowding`]), then the stall limit, then the place.
+
+mod access;
+mod crowding;
+mod folder;
+mod http;
+pub mod limits;
+mod local;
+mod location;
+mod progress;
+mod rest;
+mod retrying;
+mod s3;
+mod s3_answers;
+mod stalling;
+mod trust;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use format::{FileKind, FileName};
 use model::{Fault, Id};
+
+pub use access::Access;
+pub use crowding::Crowding;
+pub use limits::Limits;
+pub use local::LocalFolder;
+pub use location::{LocalLocation, Location, LocationError, RestLocation, S3Location};
+pub use rest::RestServer;
+pub use retrying::{RetryListener, RetryNotice, Retrying};
+pub use s3::S3Bucket;
+pub use stalling::Stalling;
+
+/// No file of a repository is longer: places inside packs are 32-bit numbers.
+pub const FILE_LIMIT_BYTES: u64 = 1 << 32;
+
+/// The copy at `location`, with retries and limits around it. Nothing is asked of the place yet.
+pub fn open(location: &Location, access: &Access, limits: &Limits) -> Result<Arc<dyn Destination>, Fault> {
+    open_heard(location, access, limits, None)
+}
+
+/// As [`open`]; `listener` hears of each retry.
+pub fn open_heard(
+    location: &Location,
+    access: &Access,
+    limits: &Limits,
+    listener: Option<RetryListener>,
+) -> Result<Arc<dyn Destination>, Fault> {
+    let mut limits = *limits;
+    let place: Arc<dyn Destination> = match location {
+        Location::Local(local) => {
+            limits.retry_total_seconds = limits.retry_total_seconds.min(limits::LOCAL_RETRY_TOTAL_SECONDS);
+            Arc::new(LocalFolder::new(local))
+        }
+        Location::Rest(rest) => Arc::new(RestServer::new(rest, access, &limits)?),
+        Location::S3(s3) => Arc::new(S3Bucket::new(s3, access, &limits)?),
+    };
+    let watched = Arc::new(Stalling::new(place, limits.stall()));
+    let in_turn = Arc::new(Crowding::new(watched, limits.connections));
+    Ok(Arc::new(Retrying::new(in_turn, &limits, listener)))
+}
 
 /// A file that a listing showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

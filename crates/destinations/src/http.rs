@@ -1,0 +1,353 @@
+//! The one room that speaks HTTP; the rooms for REST and S3 say what to ask and what an answer means.
+//!
+//! Rules that hold for every request: no redirect is followed (credentials would follow it), a body is read up to a
+//! limit and counted as progress in both directions, an answer that broke off is a fault, and no text that leaves
+//! this room holds a URL's query, a header of ours or more than a few words of a foreign body.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use model::{Fault, FaultKind};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Method, Request, Response, StatusCode, Url};
+
+use crate::progress::Progress;
+use crate::{Access, FILE_LIMIT_BYTES, trust};
+
+/// How much of an upload is handed to the connection between two signs of life.
+const UPLOAD_STEP_BYTES: usize = 128 << 10;
+/// Enough of the body of an error to find its reason.
+const ERROR_BODY_LIMIT_BYTES: u64 = 16 << 10;
+/// No more of a server's words than this in a message of ours.
+const REASON_LIMIT_CHARS: usize = 200;
+/// A connection that was idle for longer is not used again: many servers close theirs after a minute.
+const IDLE_SECONDS: u64 = 50;
+/// At most this much memory is taken on the word of a `Content-Length`; more comes as bytes arrive.
+const TRUSTED_CAPACITY_BYTES: u64 = 32 << 20;
+
+/// What a request was about; every fault tells it.
+#[derive(Debug, Clone)]
+pub(crate) struct Matter {
+    pub(crate) action: &'static str,
+    pub(crate) object: String,
+}
+
+impl Matter {
+    pub(crate) fn new(action: &'static str, object: impl Into<String>) -> Self {
+        Self { action, object: object.into() }
+    }
+}
+
+/// A client for one place.
+pub(crate) struct HttpClient {
+    client: reqwest::Client,
+    place: String,
+}
+
+impl std::fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.place)
+    }
+}
+
+/// An answer that was not a success, with as much of its body as an error deserves.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+    asked: Url,
+}
+
+impl HttpClient {
+    /// A client that shows itself as `place`, which holds no secret.
+    pub(crate) fn new(place: String, access: &Access, connections: usize) -> Result<Self, Fault> {
+        let misconfigured = |cause: String| Fault::new(FaultKind::Misconfigured, "use", "", &place, cause);
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("triplicate/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            // One connection for each request moves more than many streams on one, and a broken one breaks one request.
+            .http1_only()
+            .pool_idle_timeout(Duration::from_secs(IDLE_SECONDS))
+            .pool_max_idle_per_host(connections);
+        if let Some(path) = &access.ca_certificate {
+            builder = builder.tls_backend_preconfigured(trust::with_certificates_of(path).map_err(misconfigured)?);
+        }
+        let client = builder.build().map_err(|error| misconfigured(chain(&error)))?;
+        Ok(Self { client, place })
+    }
+
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    pub(crate) fn fault(&self, kind: FaultKind, matter: &Matter, cause: impl std::fmt::Display) -> Fault {
+        Fault::new(kind, matter.action, &matter.object, &self.place, cause)
+    }
+
+    /// Asks and gives the answer's head; an answer other than 2xx is a [`Refusal`].
+    pub(crate) async fn ask(&self, matter: &Matter, request: Request) -> Result<Result<Response, Refusal>, Fault> {
+        let asked = request.url().clone();
+        let progress = Progress::current();
+        let response = self.client.execute(request).await.map_err(|error| self.broken(matter, &error))?;
+        progress.note();
+        if response.status().is_success() {
+            return Ok(Ok(response));
+        }
+        let (status, headers) = (response.status(), response.headers().clone());
+        // The reason is a courtesy: an error whose body cannot be read is still that error.
+        let body = self.body(matter, response, ERROR_BODY_LIMIT_BYTES).await.unwrap_or_default();
+        Ok(Err(Refusal { status, headers, body: String::from_utf8_lossy(&body).into_owned(), asked }))
+    }
+
+    /// The whole body of an answer, up to `limit_bytes`.
+    pub(crate) async fn body(&self, matter: &Matter, mut response: Response, limit_bytes: u64) -> Result<Bytes, Fault> {
+        let too_long = || {
+            let cause = format!("the answer is longer than {limit_bytes} bytes");
+            self.fault(FaultKind::Damaged, matter, cause)
+        };
+        let progress = Progress::current();
+        let announced = response.content_length().unwrap_or(0);
+        if limit_bytes < announced {
+            return Err(too_long());
+        }
+        let mut body = BytesMut::with_capacity(usize::try_from(announced.min(TRUSTED_CAPACITY_BYTES)).unwrap_or(0));
+        while let Some(part) = response.chunk().await.map_err(|error| self.broken(matter, &error))? {
+            progress.note();
+            if limit_bytes < (body.len() + part.len()) as u64 {
+                return Err(too_long());
+            }
+            body.extend_from_slice(&part);
+        }
+        Ok(body.freeze())
+    }
+
+    /// The fault that a refusal is by its status alone.
+    pub(crate) fn refused(&self, matter: &Matter, refusal: &Refusal) -> Fault {
+        let status = refusal.status;
+        let mut cause = match redirect_cause(refusal) {
+            Some(cause) => cause,
+            None => format!("the server answered {}", shown_status(status)),
+        };
+        let reason = reason(&refusal.body);
+        if !reason.is_empty() && !status.is_redirection() {
+            cause = format!("{cause}: {reason}");
+        }
+        let mut fault = self.fault(kind_of(status), matter, cause);
+        fault.wait = retry_after(&refusal.headers);
+        fault
+    }
+
+    /// The fault of a request that got no complete answer.
+    fn broken(&self, matter: &Matter, error: &reqwest::Error) -> Fault {
+        let kind = match trust::is_about_certificates(error) {
+            true => FaultKind::Misconfigured,
+            false if error.is_builder() || error.is_request() && error.is_redirect() => FaultKind::Misconfigured,
+            false => FaultKind::Unreachable,
+        };
+        self.fault(kind, matter, chain(error))
+    }
+}
+
+/// A request for `url`; what is wrong with it shows when it is sent.
+pub(crate) fn request(method: Method, url: Url) -> Request {
+    Request::new(method, url)
+}
+
+/// A body of known length whose progress is seen.
+pub(crate) fn upload(bytes: Bytes) -> reqwest::Body {
+    reqwest::Body::wrap(Upload { rest: bytes, progress: Progress::current() })
+}
+
+/// Exactly `length` bytes from `offset`, by whatever request `ask` makes of a `Range` header. A server that does not
+/// know ranges answers with everything, which is cut here.
+pub(crate) async fn read_range<F>(
+    http: &HttpClient,
+    matter: &Matter,
+    offset: u64,
+    length: u64,
+    refused: impl FnOnce(&Refusal) -> Fault,
+    ask: impl FnOnce(HeaderValue) -> F,
+) -> Result<Bytes, Fault>
+where
+    F: Future<Output = Result<Result<Response, Refusal>, Fault>>,
+{
+    let damaged = |cause: String| http.fault(FaultKind::Damaged, matter, cause);
+    if length == 0 {
+        return Ok(Bytes::new());
+    }
+    let last = offset.checked_add(length - 1).filter(|_| length <= FILE_LIMIT_BYTES);
+    let last = last.ok_or_else(|| damaged(format!("no file has {length} bytes from {offset}")))?;
+    let range = HeaderValue::from_str(&format!("bytes={offset}-{last}")).map_err(|error| damaged(error.to_string()))?;
+    let response = match ask(range).await? {
+        Ok(response) => response,
+        Err(refusal) if refusal.status == StatusCode::RANGE_NOT_SATISFIABLE => {
+            return Err(damaged(format!("{length} bytes from {offset} were asked for and the file is shorter")));
+        }
+        Err(refusal) => return Err(refused(&refusal)),
+    };
+    if response.status() != StatusCode::PARTIAL_CONTENT {
+        let whole = http.body(matter, response, FILE_LIMIT_BYTES).await?;
+        let end = usize::try_from(last).ok().and_then(|last| last.checked_add(1)).filter(|end| *end <= whole.len());
+        return match (usize::try_from(offset), end) {
+            (Ok(start), Some(end)) => Ok(whole.slice(start..end)),
+            _ => Err(damaged(format!("{length} bytes from {offset} were asked for and the file has {}", whole.len()))),
+        };
+    }
+    let told = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+    let starts_right = told.is_some_and(|told| told.starts_with(&format!("bytes {offset}-")));
+    if !starts_right {
+        return Err(damaged(format!("the server sent another range than `bytes {offset}-{last}`")));
+    }
+    let body = http.body(matter, response, length).await?;
+    if body.len() as u64 != length {
+        return Err(damaged(format!("{length} bytes from {offset} were asked for and {} came", body.len())));
+    }
+    Ok(body)
+}
+
+/// The `Content-Length` that a HEAD answer tells.
+pub(crate) fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+fn kind_of(status: StatusCode) -> FaultKind {
+    match status.as_u16() {
+        404 => FaultKind::NotFound,
+        401 | 403 | 407 => FaultKind::Denied,
+        507 => FaultKind::Full,
+        501 | 505 => FaultKind::Refused,
+        408 | 425 | 429 | 500..=599 => FaultKind::Failing,
+        _ => FaultKind::Refused,
+    }
+}
+
+fn shown_status(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(words) => format!("{} {words}", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
+}
+
+/// Names both hosts of a redirect that was not followed.
+fn redirect_cause(refusal: &Refusal) -> Option<String> {
+    if !refusal.status.is_redirection() {
+        return None;
+    }
+    let here = shown_origin(&refusal.asked);
+    let target = refusal.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+    let there = target.and_then(|target| refusal.asked.join(target).ok());
+    let there = there.map_or_else(|| "nowhere".to_owned(), |url| shown_origin(&url));
+    let status = shown_status(refusal.status);
+    Some(format!("{here} answered {status} and points to {there}; redirects are not followed, write the final address"))
+}
+
+fn shown_origin(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("`{}://{}{port}`", url.scheme(), url.host_str().unwrap_or_default())
+}
+
+/// The first words of a server's explanation, fit for one line; nothing when it is a page.
+fn reason(body: &str) -> String {
+    let text = body.trim();
+    if text.starts_with('<') {
+        return String::new();
+    }
+    let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    one_line.chars().filter(|c| !c.is_control()).take(REASON_LIMIT_CHARS).collect()
+}
+
+/// How long the server asked us to wait: seconds, or a date that is compared with the server's own.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let moment = |text: &str| jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp());
+    let now = moment(headers.get(DATE)?.to_str().ok()?)?;
+    Duration::try_from(moment(text)?.duration_since(now)).ok()
+}
+
+/// An error and what lies under it, without URLs and without saying anything twice.
+fn chain(error: &reqwest::Error) -> String {
+    let mut source = std::error::Error::source(error);
+    let mut words: Vec<String> = Vec::new();
+    while let Some(error) = source {
+        let text = error.to_string();
+        if !words.iter().any(|said| said.contains(&text)) {
+            words.push(text);
+        }
+        source = error.source();
+    }
+    if words.is_empty() {
+        // Only the outermost error of this client shows the URL, and only then.
+        let kind = if error.is_timeout() { "timed out" } else { "the request failed" };
+        words.push(kind.to_owned());
+    }
+    words.join(": ")
+}
+
+/// Bytes on their way up, in steps.
+#[derive(Debug)]
+struct Upload {
+    rest: Bytes,
+    progress: Progress,
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        let length = self.rest.len().min(UPLOAD_STEP_BYTES);
+        let step = self.rest.split_to(length);
+        self.progress.note();
+        Poll::Ready(Some(Ok(Frame::data(step))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn retry_after_speaks_seconds_and_dates() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(retry_after(&headers), None);
+        headers.insert(RETRY_AFTER, "7".parse().unwrap());
+        assert_eq!(retry_after(&headers), Some(Duration::from_secs(7)));
+        headers.insert(RETRY_AFTER, "Wed, 21 Oct 2015 07:28:30 GMT".parse().unwrap());
+        assert_eq!(retry_after(&headers), None, "a date says nothing without the server's own");
+        headers.insert(DATE, "Wed, 21 Oct 2015 07:28:00 GMT".parse().unwrap());
+        assert_eq!(retry_after(&headers), Some(Duration::from_secs(30)));
+        headers.insert(DATE, "Wed, 21 Oct 2015 07:29:00 GMT".parse().unwrap());
+        assert_eq!(retry_after(&headers), None, "the past is no wait");
+    }
+
+    #[test]
+    fn a_reason_is_one_short_line() {
+        assert_eq!(reason("  quota\r\n exceeded\n"), "quota exceeded");
+        assert_eq!(reason("<html>no</html>"), "");
+        assert_eq!(reason(&"x".repeat(5000)).len(), REASON_LIMIT_CHARS);
+    }
+}

@@ -1,0 +1,182 @@
+//! What an S3 server says in XML, as pure functions: pages of listings and errors.
+//!
+//! A page counts only when its root is a listing and it says whether more follows. A server that answers 200 with an
+//! error in the body (they do, under load), or a page that was cut, must never be taken for a listing that ended.
+
+use model::FaultKind;
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+
+/// One page of a listing.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// Keys and sizes.
+    pub(crate) objects: Vec<(String, u64)>,
+    /// Where the next page begins; none after the last one.
+    pub(crate) next: Option<String>,
+}
+
+/// An error in the server's own words.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ServerError {
+    #[serde(default)]
+    pub(crate) code: String,
+    #[serde(default)]
+    pub(crate) message: String,
+    /// Where the bucket lives, when that is the trouble.
+    #[serde(default)]
+    pub(crate) region: String,
+}
+
+/// Why a page does not count.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NoPage {
+    /// The server reported an error in a successful answer.
+    Error(ServerError),
+    /// It is not a page.
+    Malformed(String),
+}
+
+#[derive(Deserialize)]
+enum Answer {
+    #[serde(rename = "ListBucketResult")]
+    Listing(Listing),
+    Error(ServerError),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listing {
+    is_truncated: bool,
+    next_continuation_token: Option<String>,
+    encoding_type: Option<String>,
+    #[serde(default)]
+    contents: Vec<Object>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Object {
+    key: String,
+    size: u64,
+}
+
+/// Reads one page of an answer to `ListObjectsV2`.
+pub(crate) fn parse_page(xml: &[u8]) -> Result<Page, NoPage> {
+    let malformed = |why: String| NoPage::Malformed(format!("the answer is not a listing: {why}"));
+    let text = std::str::from_utf8(xml).map_err(|error| malformed(error.to_string()))?;
+    let listing = match quick_xml::de::from_str(text).map_err(|error| malformed(error.to_string()))? {
+        Answer::Listing(listing) => listing,
+        Answer::Error(error) => return Err(NoPage::Error(error)),
+    };
+    let next = listing.next_continuation_token.filter(|token| !token.is_empty());
+    if listing.is_truncated && next.is_none() {
+        return Err(malformed("more follows and it does not say where".to_owned()));
+    }
+    let is_encoded = listing.encoding_type.is_some_and(|word| word == "url");
+    let decoded = |key: String| {
+        if !is_encoded {
+            return Some(key);
+        }
+        let key = key.replace('+', " ");
+        percent_decode_str(&key).decode_utf8().ok().map(|key| key.into_owned())
+    };
+    // A key that is not text is none of ours.
+    let objects = listing.contents.into_iter().filter_map(|object| Some((decoded(object.key)?, object.size))).collect();
+    Ok(Page { objects, next: next.filter(|_| listing.is_truncated) })
+}
+
+/// The error in the body of an answer; empty when it holds none.
+pub(crate) fn parse_error(xml: &str) -> ServerError {
+    match quick_xml::de::from_str(xml) {
+        Ok(Answer::Error(error)) => error,
+        _ => ServerError::default(),
+    }
+}
+
+/// What a code means where the status alone would be misread; the status decides about all others.
+pub(crate) fn kind_of_code(code: &str) -> Option<FaultKind> {
+    Some(match code {
+        "SlowDown"
+        | "SlowDownRead"
+        | "SlowDownWrite"
+        | "ServiceUnavailable"
+        | "InternalError"
+        | "RequestTimeout"
+        | "OperationAborted"
+        | "ConditionalRequestConflict"
+        | "TooManyRequests"
+        | "Throttling"
+        | "RequestLimitExceeded" => FaultKind::Failing,
+        "ExpiredToken"
+        | "InvalidToken"
+        | "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch"
+        | "RequestTimeTooSkewed"
+        | "AccessDenied"
+        | "AllAccessDisabled"
+        | "AccountProblem" => FaultKind::Denied,
+        "QuotaExceeded" | "XMinioStorageFull" | "InsufficientCapacity" | "StorageFull" => FaultKind::Full,
+        "NoSuchBucket" | "NoSuchKey" => FaultKind::NotFound,
+        "XAmzContentSHA256Mismatch" | "BadDigest" => FaultKind::Damaged,
+        "InvalidObjectState" => FaultKind::Refused,
+        "PermanentRedirect"
+        | "TemporaryRedirect"
+        | "AuthorizationHeaderMalformed"
+        | "InvalidBucketName"
+        | "IllegalLocationConstraintException" => FaultKind::Misconfigured,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_page_is_read_with_its_encoding() {
+        let xml = r#"<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>b</Name>
+            <EncodingType>url</EncodingType><IsTruncated>true</IsTruncated><NextContinuationToken>t&amp;1</NextContinuationToken>
+            <Contents><Key>a+b%2Bc/keys/x</Key><Size>7</Size><ETag>&quot;e&quot;</ETag></Contents>
+            <Contents><Key>%FF</Key><Size>1</Size></Contents></ListBucketResult>"#;
+        let page = parse_page(xml.as_bytes()).unwrap();
+        assert_eq!(page, Page { objects: vec![("a b+c/keys/x".into(), 7)], next: Some("t&1".into()) });
+    }
+
+    #[test]
+    fn the_last_page_has_no_next() {
+        let xml = "<ListBucketResult><IsTruncated>false</IsTruncated><NextContinuationToken>t</NextContinuationToken></ListBucketResult>";
+        assert_eq!(parse_page(xml.as_bytes()).unwrap(), Page { objects: vec![], next: None });
+    }
+
+    #[test]
+    fn what_is_no_page_is_never_an_empty_one() {
+        let error = parse_page(b"<Error><Code>InternalError</Code><Message>try again</Message></Error>");
+        assert!(matches!(error, Err(NoPage::Error(ServerError { code, .. })) if code == "InternalError"));
+        for xml in [
+            "",
+            "<html><body>welcome</body></html>",
+            "<ListBucketResult></ListBucketResult>",
+            "<ListBucketResult><IsTruncated>maybe</IsTruncated></ListBucketResult>",
+            "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
+            "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken></NextContinuationToken></ListBucketResult>",
+            "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a</Key></Contents></ListBucketResult>",
+            "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a</Key><Size>-1</Size></Contents></ListBucketResult>",
+            "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a</Key>",
+            "{\"IsTruncated\":false}",
+        ] {
+            assert!(matches!(parse_page(xml.as_bytes()), Err(NoPage::Malformed(_))), "{xml}");
+        }
+    }
+
+    #[test]
+    fn errors_are_read_and_the_rest_is_not() {
+        let error =
+            parse_error("<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code><BucketName>b</BucketName></Error>");
+        assert_eq!(error.code, "NoSuchKey");
+        assert_eq!(parse_error("<html/>"), ServerError::default());
+        assert_eq!(parse_error(""), ServerError::default());
+    }
+}
