@@ -1,10 +1,11 @@
-//! The house's own tools: `cargo xtask tidy`, and `cargo xtask tally`.
+//! The house's own tools: `cargo xtask tidy`, `cargo xtask tally`, `cargo xtask bench`.
 //!
 //! What a compiler cannot refuse, `tidy` refuses: an import in the wrong direction, a room named `utils`, a licence
 //! that would bind our users. `tally` adds up what the test runners printed. `bench` runs us beside restic and
 //! rustic. None of this is part of the product; nothing in the product may depend on it.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a program for developers: printing is its job
 
+mod bench;
 mod finding;
 mod tally;
 mod tidy;
@@ -16,7 +17,8 @@ const USAGE: &str = "\
 usage: cargo xtask <command>
 
   tidy                      check the house rules that no compiler checks
-  tally SKIPPED LOG...      add up the results in test logs; SKIPPED lists the tests that skipped themselves";
+  tally SKIPPED LOG...      add up the results in test logs; SKIPPED lists the tests that skipped themselves
+  bench [options]           measure us beside restic and rustic; `bench --help` lists the options";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["tidy"] => tidy::run(),
         ["tally", skipped, logs @ ..] => tally::run(skipped, logs),
+        ["bench", options @ ..] => bench::run(options),
         _ => Err(USAGE.to_owned()),
     };
     match outcome {

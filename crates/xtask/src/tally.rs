@@ -37,15 +37,18 @@ pub(crate) fn run(skipped: &str, logs: &[&str]) -> Result<(), String> {
     if total.failed == 0 { Ok(()) } else { Err("some tests failed".to_owned()) }
 }
 
-/// Understands the closing lines of `cargo test` and of `cargo nextest run`; none when there is no such line.
+/// Understands what `cargo test` and `cargo nextest run` say at the end; none when neither said anything.
+///
+/// nextest shows the whole output of a test that failed, and in it the closing line of that one test's own harness:
+/// where there is a summary, the summary alone counts.
 fn count_of(log: &str) -> Option<Count> {
-    let closing = log.lines().filter_map(|line| {
-        let line = line.trim_start();
-        let results = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")).map(|(_, rest)| rest);
-        results
-            .or_else(|| line.strip_prefix("Summary [").and_then(|rest| rest.split_once("run: ")).map(|(_, rest)| rest))
-    });
-    let counts: Vec<Count> = closing.map(count_in).collect();
+    let summary =
+        log.lines().filter_map(|line| line.trim_start().strip_prefix("Summary [")?.split_once("run: ")).next_back();
+    if let Some((_, results)) = summary {
+        return Some(count_in(results));
+    }
+    let closing = log.lines().filter_map(|line| line.strip_prefix("test result: ")?.split_once(". "));
+    let counts: Vec<Count> = closing.map(|(_, results)| count_in(results)).collect();
     (!counts.is_empty()).then(|| {
         counts.into_iter().fold(Count::default(), |sum, count| Count {
             passed: sum.passed + count.passed,
@@ -90,6 +93,13 @@ mod tests {
     fn several_results_in_one_log_are_added() {
         let line = "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n";
         check(&line.repeat(3), 6, 0, 0);
+    }
+
+    #[test]
+    fn the_output_of_a_failed_test_is_not_counted_again() {
+        let inner = "test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 34 filtered out\n";
+        let log = format!("{inner}     Summary [   0.3s] 36 tests run: 35 passed, 1 failed, 0 skipped\n{inner}");
+        check(&log, 35, 1, 0);
     }
 
     #[test]

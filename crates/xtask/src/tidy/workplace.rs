@@ -8,8 +8,8 @@ use crate::workspace::Workspace;
 
 /// Folders that belong to a machine or a person, when a path begins with them.
 const MACHINE_FOLDERS: [&str; 5] = ["/work/", "/root/", "/home/", "/Users/", "/mnt/data/"];
-/// Names that examples may live under: `/home/alice/notes`.
-const EXAMPLE_NAMES: [&str; 6] = ["alice", "bob", "carol", "user", "you", "name"];
+/// Names that examples may live under: `/home/alice/notes`. A single letter is nobody's name either.
+const EXAMPLE_NAMES: [&str; 7] = ["alice", "bob", "carol", "user", "me", "you", "name"];
 /// Hosts that packages come from: which one is used is the machine's setting, never ours.
 const PACKAGE_HOSTS: [&str; 9] = [
     "static.crates.io",
@@ -55,7 +55,7 @@ fn machine_path(line: &str) -> Option<&str> {
             let rest = &line[at + folder.len()..];
             let length = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).unwrap_or(rest.len());
             let name = &rest[..length];
-            let is_example = EXAMPLE_NAMES.contains(&name);
+            let is_example = name.len() == 1 || EXAMPLE_NAMES.contains(&name);
             (is_start && !name.is_empty() && !is_example).then(|| &line[at..at + folder.len() + length])
         })
     })
@@ -85,6 +85,7 @@ mod tests {
     #[test]
     fn paths_of_anybody_are_fine() {
         assert_eq!(check("triplicate backup /home/alice"), 0);
+        assert_eq!(check("include = [\"/home/a\"]"), 0);
         assert_eq!(check("$DIR/work/main and ./root/x and https://example.org/home/page"), 0);
         assert_eq!(check("restore /home/ from the last snapshot"), 0);
     }
