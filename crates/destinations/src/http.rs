@@ -159,9 +159,11 @@ pub(crate) fn request(method: Method, url: Url) -> Request {
     Request::new(method, url)
 }
 
-/// A body of known length whose progress is seen.
-pub(crate) fn upload(bytes: Bytes) -> reqwest::Body {
-    reqwest::Body::wrap(Upload { rest: bytes, progress: Progress::current() })
+/// Gives a request a body of known length whose progress is seen. The length is always told: of an empty body the
+/// client would say nothing, which some servers refuse.
+pub(crate) fn upload(request: &mut Request, bytes: Bytes) {
+    request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+    *request.body_mut() = Some(reqwest::Body::wrap(Upload { rest: bytes, progress: Progress::current() }));
 }
 
 /// Exactly `length` bytes from `offset`, by whatever request `ask` makes of a `Range` header. A server that does not

@@ -100,7 +100,7 @@ impl RestServer {
     async fn post(&self, matter: &Matter, name: FileName, bytes: &Bytes) -> Result<Result<Response, Refusal>, Fault> {
         self.ask(matter, Method::POST, &url_path(name), |request| {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-            *request.body_mut() = Some(http::upload(bytes.clone()));
+            http::upload(request, bytes.clone());
         })
         .await
     }

@@ -125,7 +125,7 @@ impl S3Bucket {
         // The client writes the host that it connects to.
         request.headers_mut().remove(HOST);
         if let Some((bytes, _)) = outgoing.body {
-            *request.body_mut() = Some(http::upload(bytes));
+            http::upload(&mut request, bytes);
         }
         self.http.ask(matter, request).await
     }
@@ -188,10 +188,11 @@ impl S3Bucket {
                 "<CreateBucketConfiguration><LocationConstraint>{}</LocationConstraint></CreateBucketConfiguration>",
                 self.region
             );
-            let id = hash(xml.as_bytes());
-            (Bytes::from(xml), id)
+            Bytes::from(xml)
         });
-        match self.ask(matter, Method::PUT, "", Outgoing { body, ..Outgoing::default() }).await? {
+        let body = body.unwrap_or_default();
+        let id = hash(&body);
+        match self.ask(matter, Method::PUT, "", Outgoing { body: Some((body, id)), ..Outgoing::default() }).await? {
             Ok(_) => Ok(()),
             // Somebody was faster, and it was us.
             Err(refusal) if s3_answers::parse_error(&refusal.body).code == "BucketAlreadyOwnedByYou" => Ok(()),

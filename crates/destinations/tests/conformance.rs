@@ -1,0 +1,91 @@
+//! One suite, every kind of destination, each on the real thing: a disk, restic's REST server (with TLS and
+//! passwords, version 2 and version 1 of its listings), Ceph's S3 gateway. What is not installed is skipped aloud.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod suite;
+mod version_one;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use destinations::{Access, Destination, Limits, Location, RetryListener, open_heard};
+use model::Secret;
+use suite::{Subject, passes};
+use testkit::{CephServer, RestServer, RestServerOptions};
+
+fn plant_in(root: PathBuf) -> Box<dyn Fn(&str, &[u8])> {
+    Box::new(move |path, bytes| {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    })
+}
+
+fn opened(location: &str, access: &Access) -> Arc<dyn Destination> {
+    // A conforming place needs no second try: one that gets it would hide what went wrong the first time.
+    let listener: RetryListener = Arc::new(|notice| panic!("a retry: {}", notice.fault));
+    open_heard(&location.parse::<Location>().unwrap(), access, &Limits::default(), Some(listener)).unwrap()
+}
+
+fn rest_subject(server: &RestServer, location: &str, path: &str) -> Subject {
+    let access = Access { ca_certificate: server.ca_file.clone(), ..Access::default() };
+    Subject { destination: opened(location, &access), plant: plant_in(server.folder(path)), has_folders: true }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_local_folder_conforms() {
+    let above = tempfile::tempdir().unwrap();
+    let root = above.path().join("not/there/yet");
+    let destination = opened(root.to_str().unwrap(), &Access::default());
+    passes(&Subject { destination, plant: plant_in(root.clone()), has_folders: true }).await;
+    assert_eq!(temporary_files(&root), Vec::<PathBuf>::new());
+}
+
+/// Files of ours that were left behind (restic's are digits, the suite plants one).
+fn temporary_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(temporary_files(&path));
+        } else if path.to_string_lossy().contains("-tmp-t") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rest_server_with_tls_and_passwords_conforms() {
+    let Some(server) = RestServer::start(&RestServerOptions::default()) else { return };
+    passes(&rest_subject(&server, &server.repository_with_credentials("a/b"), "a/b")).await;
+    assert!(server.url.starts_with("https:"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rest_server_that_lists_names_only_conforms() {
+    let Some(server) = RestServer::start(&RestServerOptions::open()) else { return };
+    let relay = version_one::Relay::start(&server.url).await;
+    passes(&rest_subject(&server, &format!("rest:{}repo/", relay.url), "repo")).await;
+    assert!(0 < relay.listings_downgraded(), "no listing was asked for");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ceph_bucket_conforms() {
+    let Some(server) = CephServer::shared() else { return };
+    let bucket = server.new_bucket();
+    let access = Access {
+        aws_access_key_id: Some(server.access_key.clone()),
+        aws_secret_access_key: Some(Secret::from(server.secret_key.clone())),
+        aws_region: Some(server.region.to_owned()),
+        ..Access::default()
+    };
+    for prefix in ["a folder/of+plus & ümlauts", ""] {
+        let location = bucket.repository(&prefix.replace('%', "%25"));
+        let destination = opened(location.trim_end_matches('/'), &access);
+        let planted = bucket.clone();
+        let below = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        let plant = Box::new(move |path: &str, bytes: &[u8]| planted.put(&format!("{below}{path}"), bytes).unwrap());
+        passes(&Subject { destination, plant, has_folders: false }).await;
+    }
+}
