@@ -1,1 +1,30 @@
-//! Test kit.
+//! What the tests of every crate stand on: real servers, hostile trees, manifests, faults and independent readers.
+//!
+//! | room | what it gives |
+//! |---|---|
+//! | [`components`] | where the real peers are that `scripts/components` installs; a missing one is named |
+//! | [`process`] | servers that never outlive their test, programs that never run for ever |
+//! | [`RestServer`], [`CephServer`] | restic's REST server and Ceph's S3 gateway on free loopback ports |
+//! | [`manifest()`] | everything about a tree that a restore must give back, and the difference of two trees in words |
+//! | [`hostile_tree`] | names, types, modes, times and sizes that break backup programs |
+//! | [`corpus`] | plain data from a seed |
+//! | [`MemoryFolder`], [`Faulty`] | a destination in memory, and a destination with scripted faults |
+//! | [`oracle`] | restic and rustic as judges of a repository |
+//! | [`seed()`], [`Random`] | reproducible randomness that prints its seed |
+//!
+//! Nothing here is ever part of the product, and no crate imports this one except for its tests. A failed preparation
+//! panics with the reason: a test that cannot prepare its ground has nothing else to do.
+
+mod ceph;
+mod certificate;
+pub mod components;
+pub mod process;
+mod random;
+mod rest_server;
+mod seed;
+
+pub use ceph::{Bucket, CephServer};
+pub use certificate::{CertificateFiles, CertificateFlaw, make_certificate};
+pub use random::Random;
+pub use rest_server::{RestServer, RestServerOptions};
+pub use seed::{SEED_VARIABLE, seed};

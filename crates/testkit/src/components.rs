@@ -1,0 +1,66 @@
+//! Where the real peers are that `scripts/components` installs, and what happens when one is missing.
+//!
+//! A missing peer gives `None` and one line `skipped: …` that passes the capture of the test harness, so that a green
+//! run shows what it did not test. With `TRIPLICATE_NEED_COMPONENTS=1` a missing peer is a failure instead.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use crate::seed::say;
+
+/// The versions of restic that the tests read and write with: the oldest and the newest supported, and one between.
+pub const RESTIC_VERSIONS: [&str; 3] = ["0.14", "0.18", "0.19"];
+
+/// The folder of all components.
+pub fn home() -> PathBuf {
+    if let Some(folder) = variable("TRIPLICATE_COMPONENTS") {
+        return folder;
+    }
+    let cache = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
+    cache.unwrap_or_default().join("triplicate/components")
+}
+
+/// restic of one of [`RESTIC_VERSIONS`].
+pub fn restic(version: &str) -> Option<PathBuf> {
+    needed(&format!("restic {version}"), home().join("restic").join(version).join("restic"))
+}
+
+/// Every restic that is installed, with its version.
+pub fn every_restic() -> Vec<(&'static str, PathBuf)> {
+    RESTIC_VERSIONS.into_iter().filter_map(|version| restic(version).map(|program| (version, program))).collect()
+}
+
+/// restic's REST server.
+pub fn rest_server() -> Option<PathBuf> {
+    needed("restic-rest-server", home().join("rest-server/restic-rest-server"))
+}
+
+/// rustic.
+pub fn rustic() -> Option<PathBuf> {
+    needed("rustic", home().join("rustic/bin/rustic"))
+}
+
+/// The unpacked file system that holds Ceph's programs.
+pub fn ceph_rootfs() -> Option<PathBuf> {
+    let rootfs = home().join("ceph/rootfs");
+    needed("ceph", rootfs.join(".complete")).map(|_| rootfs)
+}
+
+fn needed(name: &str, path: PathBuf) -> Option<PathBuf> {
+    if path.exists() {
+        return Some(path);
+    }
+    let demanded = variable("TRIPLICATE_NEED_COMPONENTS").is_some_and(|value| value != Path::new("0"));
+    assert!(!demanded, "`{name}` is not installed at {}: run `scripts/components`", path.display());
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("{test} {name}")) {
+        say(&format!("skipped: {test} needs `{name}`; `scripts/components` installs it"));
+    }
+    None
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}

@@ -1,0 +1,61 @@
+//! Processes that tests start: servers that never outlive their test, and programs that never run for ever.
+//!
+//! A server is started through a keeper, a small shell script that holds the server as its child and a pipe to us.
+//! The pipe closes when a [`Server`] is dropped, and also when this process ends in any other way, a kill included;
+//! then the keeper kills the server by its pid and removes its folder. A pipe is used and not the kernel's death
+//! signal alone, because that one fires when the *thread* that started a server ends, which a test's thread does long
+//! before a server shared between tests may stop.
+
+mod keeper;
+mod run;
+mod server;
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+
+pub(crate) use keeper::Keeper;
+pub use run::{Ended, run};
+pub use server::{Server, ServerPlan};
+
+/// How often a condition is looked at while it is waited for.
+const POLL: Duration = Duration::from_millis(5);
+
+/// A port of the loopback address that nothing listens on at this moment.
+///
+/// # Errors
+/// When the loopback address cannot be used at all.
+pub fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// Looks at `condition` until it holds; false when `limit` passed without it.
+pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + limit;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// True while the process exists and has not ended; a dead child that nobody reaped has ended.
+pub fn is_running(pid: u32) -> bool {
+    let Ok(status) = std::fs::read(format!("/proc/{pid}/stat")) else { return false };
+    // The name in parentheses may hold anything, so the state is looked for behind the last one.
+    let state = status.iter().rposition(|byte| *byte == b')').and_then(|at| status.get(at + 2));
+    !matches!(state, None | Some(b'Z' | b'X'))
+}
+
+/// Sends a signal to one process by its pid; one that is gone is fine.
+pub fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
