@@ -7,6 +7,7 @@ mod crate_docs;
 mod crate_order;
 mod dependency_reasons;
 mod file_length;
+mod ignored_tests;
 mod licences;
 mod names;
 mod rust_text;
@@ -18,7 +19,7 @@ use crate::workspace::Workspace;
 
 type Rule = fn(&Workspace) -> Vec<Finding>;
 
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
     crate_order::findings,
     names::findings,
     file_length::findings,
@@ -27,6 +28,7 @@ const RULES: [Rule; 8] = [
     crate_docs::findings,
     workplace::findings,
     licences::findings,
+    ignored_tests::findings,
 ];
 
 /// Applies every rule; all findings are shown, not only the first.
