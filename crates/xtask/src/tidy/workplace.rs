@@ -9,7 +9,7 @@ use crate::workspace::Workspace;
 /// Folders that belong to a machine or a person, when a path begins with them.
 const MACHINE_FOLDERS: [&str; 5] = ["/work/", "/root/", "/home/", "/Users/", "/mnt/data/"];
 /// Names that examples may live under: `/home/alice/notes`. A single letter is nobody's name either.
-const EXAMPLE_NAMES: [&str; 7] = ["alice", "bob", "carol", "user", "me", "you", "name"];
+const EXAMPLE_NAMES: [&str; 8] = ["alice", "bob", "carol", "user", "me", "mex", "you", "name"];
 /// Hosts that packages come from: which one is used is the machine's setting, never ours.
 const PACKAGE_HOSTS: [&str; 9] = [
     "static.crates.io",
