@@ -137,9 +137,13 @@ impl Error {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         let text = match self {
-            Error::NoRepository { .. } => "check the address; `triplicate init` makes a repository, and nothing else does",
+            Error::NoRepository { .. } => {
+                "check the address; `triplicate init` makes a repository, and nothing else does"
+            }
             Error::AlreadyThere { .. } => "use it as it is, or name a place that is empty",
-            Error::WrongPassword { .. } => "check RESTIC_PASSWORD or the password file; the recovery kit has the passphrase",
+            Error::WrongPassword { .. } => {
+                "check RESTIC_PASSWORD or the password file; the recovery kit has the passphrase"
+            }
             Error::Locked { .. } => {
                 "wait for the other process, use --retry-lock, or `triplicate unlock` if it is surely dead"
             }
@@ -147,7 +151,9 @@ impl Error {
             Error::Destination(fault) => return fault.hint().map(str::to_owned),
             Error::NoCopyLeft(faults) => return faults.iter().find_map(Fault::hint).map(str::to_owned),
             Error::Damaged { .. } => "name a further copy with -r, and run `triplicate check --read-data` on each",
-            Error::BlobUnknown { .. } | Error::Format { .. } => "run `triplicate check --read-data` to see what is affected",
+            Error::BlobUnknown { .. } | Error::Format { .. } => {
+                "run `triplicate check --read-data` to see what is affected"
+            }
             Error::SourceMissing(_) => "check the path, and that the disk that holds it is mounted",
             Error::SourceEmpty(_) => "is its disk mounted? --allow-empty makes a snapshot all the same",
             Error::Local { .. } | Error::Snapshot(_) | Error::Request(_) | Error::Interrupted => return None,

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use destinations::Span;
-use format::{FileKind, FileName, FormatError, KeyFile, ScryptCost};
+use format::{FileKind, FileName, FormatError, KeyFile, Moment, ScryptCost};
 use model::{Id, Secret};
 
 use crate::copies::CopySet;
@@ -69,7 +69,7 @@ pub struct KeyInfo {
     /// Host where it was made.
     pub hostname: String,
     /// When, as the file says.
-    pub created: String,
+    pub created: Moment,
 }
 
 /// All key files; damaged ones are told to the observer and left out.
@@ -85,7 +85,7 @@ pub fn list(repository: &Repository) -> Result<Vec<KeyInfo>> {
             current: id == repository.key_id(),
             username: key.username.clone(),
             hostname: key.hostname.clone(),
-            created: key.created.clone(),
+            created: key.created,
         });
     }
     Ok(keys)
@@ -117,7 +117,8 @@ pub fn add(repository: &Repository, password: &Secret, cost: ScryptCost) -> Resu
 /// Removes a key file from every copy. The one in use stays: a repository must not lose its last way in.
 pub fn remove(repository: &Repository, id: Id) -> Result<()> {
     if id == repository.key_id() {
-        let text = format!("key {} is the one in use; open the repository with another password to remove it", id.short());
+        let text =
+            format!("key {} is the one in use; open the repository with another password to remove it", id.short());
         return Err(Error::Request(text));
     }
     all_reachable(repository, "remove a key")?;

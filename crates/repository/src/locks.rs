@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use destinations::Destination;
-use format::{FileKind, FileName, Lock};
+use format::{FileKind, FileName, Lock, Moment};
 use model::{Fault, FaultKind, Id};
 
 use crate::error::{Error, Result};
@@ -28,6 +28,9 @@ const REFRESH_EVERY: Duration = Duration::from_secs(5 * 60);
 
 /// How often a held lock is looked at while waiting for it.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
+
+/// Our field in a lock file: where its process id means something. restic passes over it.
+const PROCESS_WORLD: &str = "process_world";
 
 /// What a lock keeps others from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,14 +123,19 @@ impl Repository {
 
     fn own_lock(&self, mode: LockMode) -> Lock {
         let who = &self.surroundings.who;
-        Lock::new(self.clock().local(), mode == LockMode::Exclusive, &who.hostname, &who.username, who.pid, who.uid, who.gid)
-            .with_process_world(&process_world())
+        let mut lock = Lock::new(Moment::from(&self.clock().local()), mode == LockMode::Exclusive);
+        lock.hostname.clone_from(&who.hostname);
+        lock.username.clone_from(&who.username);
+        (lock.pid, lock.uid, lock.gid) = (i64::from(who.pid), who.uid, who.gid);
+        lock.other.insert(PROCESS_WORLD.to_owned(), process_world().into());
+        lock
     }
 
     fn guard(&self, held: Vec<Held>, mode: LockMode) -> Guard {
         let held = Arc::new(Mutex::new(held));
         let refresher = (!threads::lock(&held).is_empty()).then(|| {
-            let refresh = Refresh { lock: self.own_lock(mode), master: self.master.clone(), version: self.config.version };
+            let refresh =
+                Refresh { lock: self.own_lock(mode), master: self.master.clone(), version: self.config.version };
             let clock = self.surroundings.clock.clone();
             self.surroundings.runtime.spawn(refresh.run(held.clone(), clock))
         });
@@ -145,7 +153,7 @@ impl Repository {
                 continue;
             }
             if lock.lock.exclusive || mode == LockMode::Exclusive {
-                return Err(Error::Locked { place: lock.copy, holder: lock.lock.to_string() });
+                return Err(Error::Locked { place: lock.copy, holder: holder(&lock.lock) });
             }
         }
         Ok(())
@@ -183,9 +191,7 @@ impl Repository {
 
     fn judge(&self, copy: &str, id: Id, bytes: &Bytes) -> Result<FoundLock> {
         let name = FileName::new(FileKind::Lock, id);
-        let damaged = |why: String| -> Error {
-            Fault::new(FaultKind::Damaged, "read", name.path(), copy, why).into()
-        };
+        let damaged = |why: String| -> Error { Fault::new(FaultKind::Damaged, "read", name.path(), copy, why).into() };
         if format::hash(bytes) != id {
             return Err(damaged("its bytes do not match its name; `triplicate unlock --remove-all` removes it".into()));
         }
@@ -197,11 +203,11 @@ impl Repository {
 
     fn state_of(&self, lock: &Lock) -> LockState {
         let world = process_world();
-        let ours = !world.is_empty() && lock.process_world() == Some(world.as_str());
-        if ours && lock.pid != self.surroundings.who.pid && !process_exists(lock.pid) {
+        let is_of_this_world = lock.other.get(PROCESS_WORLD).and_then(|value| value.as_str()) == Some(world.as_str());
+        if !world.is_empty() && is_of_this_world && !process_exists(lock.pid) {
             return LockState::Dead;
         }
-        let age = self.clock().now().duration_since(lock.timestamp());
+        let age = self.clock().now().duration_since(lock.time.timestamp());
         let stale_after = jiff::SignedDuration::try_from(STALE_AFTER).unwrap_or(jiff::SignedDuration::MAX);
         if age > stale_after { LockState::Stale } else { LockState::Held }
     }
@@ -267,9 +273,8 @@ impl Refresh {
     async fn run(self, held: Arc<Mutex<Vec<Held>>>, clock: Arc<dyn clock::Clock>) {
         loop {
             tokio::time::sleep(REFRESH_EVERY).await;
-            let lock = self.lock.renewed(clock.local());
-            let sealed =
-                format::seal_file(&self.master, self.version, format::Compression::Auto, &lock.to_bytes());
+            let lock = Lock { time: Moment::from(&clock.local()), ..self.lock.clone() };
+            let sealed = format::seal_file(&self.master, self.version, format::Compression::Auto, &lock.to_bytes());
             let bytes = Bytes::from(sealed);
             let name = FileName::new(FileKind::Lock, format::hash(&bytes));
             let current: Vec<(Arc<dyn Destination>, FileName)> =
@@ -279,15 +284,21 @@ impl Refresh {
                 if destination.write(name, bytes.clone()).await.is_err() {
                     continue;
                 }
-                let mut locks = threads::lock(&held);
-                locks.push(Held { destination: destination.clone(), name });
-                drop(locks);
+                threads::lock(&held).push(Held { destination: destination.clone(), name });
                 if destination.remove(old).await.is_ok() {
-                    threads::lock(&held).retain(|held| !(held.name == old && Arc::ptr_eq(&held.destination, &destination)));
+                    threads::lock(&held)
+                        .retain(|held| !(held.name == old && Arc::ptr_eq(&held.destination, &destination)));
                 }
             }
         }
     }
+}
+
+/// Who holds a lock, in words.
+fn holder(lock: &Lock) -> String {
+    let kind = if lock.exclusive { "exclusively" } else { "together with others" };
+    let since = lock.time.to_zoned().strftime("%Y-%m-%d %H:%M:%S %:z").to_string();
+    format!("process {} of {} on host {} works on it {kind}, last seen {since}", lock.pid, lock.username, lock.hostname)
 }
 
 /// Names the boot of this kernel and the process namespace: only inside it does a process id mean anything.
@@ -301,7 +312,7 @@ fn process_world() -> String {
 }
 
 /// Whether a process with this id is there. Where that cannot be found out, it is taken to be there.
-fn process_exists(pid: u32) -> bool {
+fn process_exists(pid: i64) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return true };
     !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
 }

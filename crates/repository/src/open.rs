@@ -50,11 +50,12 @@ impl Repository {
         refuse_unless_empty(&copies)?;
         let unusable = |source| Error::Format { what: "a new repository".to_owned(), source };
         let master = MasterKey::generate().map_err(unusable)?;
-        let polynomial = match request.polynomial {
-            Some(polynomial) => polynomial,
-            None => Polynomial::random().map_err(unusable)?,
-        };
-        let config = Config::new(request.version, polynomial).map_err(unusable)?;
+        let mut config = Config { version: request.version, ..Config::generate().map_err(unusable)? };
+        if let Some(polynomial) = request.polynomial {
+            config.chunker_polynomial = polynomial;
+        }
+        // Refuses a version or a polynomial that a reader would refuse later.
+        let config = Config::parse(&config.to_bytes()).map_err(unusable)?;
         let owner = owner(&surroundings);
         let key = KeyFile::seal(&master, password, &owner, request.cost).map_err(unusable)?.to_bytes();
         let key_id = format::hash(&key);
@@ -200,7 +201,8 @@ fn agree_on_config(
         return Err(Error::Damaged { file: FileName::CONFIG.path(), damages });
     };
     for (number, error) in unopened {
-        let shares_a_key = keys.files.values().any(|held| held.copies & (1 << number) != 0 && held.copies & (1 << first) != 0);
+        let shares_a_key =
+            keys.files.values().any(|held| held.copies & (1 << number) != 0 && held.copies & (1 << first) != 0);
         if !shares_a_key {
             let difference = "its `config` does not open with the same key".to_owned();
             return Err(not_the_same(copies, first, number, difference));

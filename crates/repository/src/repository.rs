@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use clock::Clock;
 use destinations::{Destination, Span};
 use format::{BlobKind, Chunker, Config, Decompressor, FileName, MasterKey, Tree};
@@ -126,8 +126,7 @@ impl Repository {
 
     /// Packs and seals a snapshot, index or lock file; gives its name too.
     pub fn seal_file(&self, kind: format::FileKind, plain: &[u8]) -> (FileName, Bytes) {
-        let sealed =
-            format::seal_file(&self.master, self.config.version, format::Compression::Auto, plain);
+        let sealed = format::seal_file(&self.master, self.config.version, format::Compression::Auto, plain);
         (FileName::new(kind, format::hash(&sealed)), Bytes::from(sealed))
     }
 
@@ -187,7 +186,7 @@ impl Indexed<'_> {
         self.repository.cancel().check()?;
         let span = Span::Range { offset, length };
         self.repository.copies.read(FileName::pack(*pack), span, None, |bytes| {
-            let mut owned = bytes.try_into_mut().map_or_else(|shared| shared.to_vec().into(), |unique| unique);
+            let mut owned = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
             accept(&mut owned)
         })
     }

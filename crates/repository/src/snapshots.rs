@@ -95,7 +95,7 @@ impl Repository {
             Ok(())
         })?;
         let (mut snapshots, troubles) = found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        snapshots.sort_by(|(id_a, a), (id_b, b)| (a.timestamp(), id_a).cmp(&(b.timestamp(), id_b)));
+        snapshots.sort_by(|(id_a, a), (id_b, b)| (a.time.timestamp(), id_a).cmp(&(b.time.timestamp(), id_b)));
         Ok(SnapshotListing { snapshots, troubles, holdings })
     }
 
@@ -109,7 +109,9 @@ impl Repository {
     /// The snapshot that `text` names: an id or the beginning of one, or `latest`; `:folder` may follow.
     pub fn find_snapshot(&self, text: &str, filter: &SnapshotFilter) -> Result<SnapshotChoice> {
         let (name, subfolder) = match text.split_once(':') {
-            Some((name, folder)) => (name, Some(folder.to_owned()).filter(|folder| !folder.trim_matches('/').is_empty())),
+            Some((name, folder)) => {
+                (name, Some(folder.to_owned()).filter(|folder| !folder.trim_matches('/').is_empty()))
+            }
             None => (text, None),
         };
         let (id, snapshot) = if name == "latest" { self.latest(filter)? } else { self.by_prefix(name)? };

@@ -184,11 +184,9 @@ impl<'a> FanOut<'a> {
 
     /// Waits until every copy has written all, and says how each came out. A copy that failed is lost in the set.
     pub fn finish(mut self) -> Vec<CopyOutcome> {
-        for lane in &mut self.lanes {
-            if let Some((sender, writer)) = lane.take() {
-                drop(sender);
-                self.wait_for(writer);
-            }
+        for (sender, writer) in std::mem::take(&mut self.lanes).into_iter().flatten() {
+            drop(sender);
+            self.wait_for(writer);
         }
         let board = self.shared.board();
         let outcome = |(number, (lane, copy)): (usize, (&Lane, &super::Copy))| {

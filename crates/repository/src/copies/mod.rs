@@ -50,7 +50,6 @@ impl Copy {
     pub fn lost(&self) -> Option<&Fault> {
         self.lost.get()
     }
-
 }
 
 /// All copies that were named for this operation, in the order of preference.

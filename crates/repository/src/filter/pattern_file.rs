@@ -47,11 +47,12 @@ fn without_byte_order_mark(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, &
     if let Some(text) = bytes.strip_prefix(b"\xef\xbb\xbf") {
         return Ok(text.into());
     }
-    let (units, word): (&[u8], fn([u8; 2]) -> u16) = match bytes {
-        [0xfe, 0xff, units @ ..] => (units, u16::from_be_bytes),
-        [0xff, 0xfe, units @ ..] => (units, u16::from_le_bytes),
+    let (units, big_endian) = match bytes {
+        [0xfe, 0xff, units @ ..] => (units, true),
+        [0xff, 0xfe, units @ ..] => (units, false),
         _ => return Ok(bytes.into()),
     };
+    let word = |pair| if big_endian { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) };
     let (pairs, odd) = units.as_chunks::<2>();
     if !odd.is_empty() {
         return Err("it is marked as UTF-16 and has an odd number of bytes");

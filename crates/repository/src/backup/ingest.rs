@@ -1,0 +1,210 @@
+//! From plain text to packs on their way to every copy: hash, deduplicate, compress, seal, verify, pack.
+//!
+//! [`Ingest`] is shared by all workers; each worker has its own [`Bench`] with an open pack per blob kind, so that no
+//! lock is held while bytes are worked on. A blob is claimed before it is compressed: of two workers that meet the same
+//! new blob one stores it, and the run counts only once both packs are acknowledged, so the other may go on.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use format::{
+    BlobKind, Compression, Compressor, Decompressor, FileKind, FinishedPack, IndexFile, IndexedPack, PackWriter,
+};
+use model::Id;
+
+use crate::copies::fan_out::FanOut;
+use crate::error::{Error, Result};
+use crate::repository::Indexed;
+use crate::threads;
+
+/// A pack is finished when it is at least this long (restic's default).
+pub(super) const PACK_BYTES_TARGET: usize = 16 << 20;
+
+/// Blobs in one index file at the most (restic's figure).
+const INDEX_BLOBS_MAX: usize = 50_000;
+
+/// An index file is written at least this often, so that a broken run's packs can be used by the next.
+const INDEX_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+/// Locks for the set of new blobs; a power of two.
+const CLAIM_SHARDS: usize = 64;
+
+/// What was stored.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    pub(super) data_blobs: AtomicU64,
+    pub(super) tree_blobs: AtomicU64,
+    /// Plain bytes of new blobs.
+    pub(super) plain_bytes: AtomicU64,
+    /// Bytes of new blobs in packs, sealed.
+    pub(super) packed_bytes: AtomicU64,
+}
+
+/// Where all new blobs of a run go.
+pub(super) struct Ingest<'a> {
+    indexed: &'a Indexed<'a>,
+    /// None in a dry run: everything is done but the packs go nowhere.
+    fan_out: Option<FanOut<'a>>,
+    compression: Compression,
+    verify: bool,
+    claimed: Vec<Mutex<HashSet<(BlobKind, Id)>>>,
+    index: Mutex<OpenIndex>,
+    pub(super) stored: Stored,
+}
+
+struct OpenIndex {
+    packs: Vec<IndexedPack>,
+    blobs: usize,
+    written_at: Duration,
+}
+
+/// One worker's tools and open packs.
+pub(super) struct Bench {
+    compressor: Compressor,
+    decompressor: Decompressor,
+    data: PackWriter,
+    trees: PackWriter,
+    proof: Vec<u8>,
+    plain: Vec<u8>,
+}
+
+impl<'a> Ingest<'a> {
+    pub(super) fn new(
+        indexed: &'a Indexed<'a>,
+        fan_out: Option<FanOut<'a>>,
+        compression: Compression,
+        verify: bool,
+    ) -> Self {
+        let written_at = indexed.repository.clock().monotonic();
+        Self {
+            indexed,
+            fan_out,
+            compression,
+            verify,
+            claimed: (0..CLAIM_SHARDS).map(|_| Mutex::default()).collect(),
+            index: Mutex::new(OpenIndex { packs: Vec::new(), blobs: 0, written_at }),
+            stored: Stored::default(),
+        }
+    }
+
+    pub(super) fn bench(&self) -> Bench {
+        Bench {
+            compressor: Compressor::new(self.compression),
+            decompressor: Decompressor::new(),
+            data: PackWriter::new(),
+            trees: PackWriter::new(),
+            proof: Vec::new(),
+            plain: Vec::new(),
+        }
+    }
+
+    /// Stores a blob unless it is there; gives its id.
+    pub(super) fn save(&self, bench: &mut Bench, kind: BlobKind, plain: &[u8]) -> Result<Id> {
+        let id = format::hash(plain);
+        if self.indexed.index.contains(kind, &id) || !threads::lock(self.shard(&id)).insert((kind, id)) {
+            return Ok(id);
+        }
+        let repository = self.indexed.repository;
+        let compressor = (repository.config().version > 1).then_some(&mut bench.compressor);
+        let pack = match kind {
+            BlobKind::Data => &mut bench.data,
+            BlobKind::Tree => &mut bench.trees,
+        };
+        let unusable = |source| Error::Format { what: format!("new {} blob {}", kind.word(), id.short()), source };
+        let entry = pack.push(repository.master(), kind, id, plain, compressor).map_err(unusable)?;
+        if self.verify {
+            // Bad memory and broken libraries are caught here, before anything counts on the blob.
+            bench.proof.clear();
+            bench.proof.extend_from_slice(pack.sealed_blob(&entry));
+            let opened = format::open_blob_into(
+                repository.master(),
+                &entry,
+                &mut bench.proof,
+                &mut bench.decompressor,
+                &mut bench.plain,
+            );
+            opened.map_err(unusable)?;
+        }
+        let count = match kind {
+            BlobKind::Data => &self.stored.data_blobs,
+            BlobKind::Tree => &self.stored.tree_blobs,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.stored.plain_bytes.fetch_add(plain.len() as u64, Ordering::Relaxed);
+        self.stored.packed_bytes.fetch_add(u64::from(entry.length), Ordering::Relaxed);
+        if pack.size_bytes() >= PACK_BYTES_TARGET || pack.is_full() {
+            let full = std::mem::take(pack);
+            self.hand_over(full)?;
+        }
+        Ok(id)
+    }
+
+    /// Finishes a pack and hands it to every copy; then its blobs may be indexed.
+    fn hand_over(&self, pack: PackWriter) -> Result<()> {
+        let finished = pack.finish(self.indexed.repository.master());
+        let FinishedPack { id, bytes, blobs } =
+            finished.map_err(|source| Error::Format { what: "new pack".to_owned(), source })?;
+        let Some(fan_out) = &self.fan_out else { return Ok(()) };
+        fan_out.pack(id, Bytes::from(bytes))?;
+        let now = self.indexed.repository.clock().monotonic();
+        let mut open = threads::lock(&self.index);
+        open.blobs += blobs.len();
+        open.packs.push(IndexedPack { id, blobs });
+        if open.blobs >= INDEX_BLOBS_MAX || now.saturating_sub(open.written_at) >= INDEX_INTERVAL {
+            open.written_at = now;
+            open.blobs = 0;
+            let packs = std::mem::take(&mut open.packs);
+            // Under the lock, so that no later index overtakes: each copy's queue keeps the order of handing over.
+            self.write_index(fan_out, packs)?;
+        }
+        Ok(())
+    }
+
+    fn write_index(&self, fan_out: &FanOut<'_>, packs: Vec<IndexedPack>) -> Result<()> {
+        if packs.is_empty() {
+            return Ok(());
+        }
+        let file = IndexFile { supersedes: Vec::new(), packs };
+        let (name, bytes) = self.indexed.repository.seal_file(FileKind::Index, &file.to_bytes());
+        fan_out.put(name, bytes)
+    }
+
+    /// Gathers the workers' unfinished packs into as few packs as possible, and writes the last index.
+    pub(super) fn flush(&self, benches: Vec<Bench>) -> Result<()> {
+        let (data, trees): (Vec<_>, Vec<_>) = benches.into_iter().map(|bench| (bench.data, bench.trees)).unzip();
+        for packs in [data, trees] {
+            let mut gathered = PackWriter::new();
+            for pack in packs {
+                for entry in pack.blobs() {
+                    let sealed = pack.sealed_blob(entry);
+                    gathered
+                        .push_sealed(entry.kind, entry.id, sealed, entry.uncompressed_length)
+                        .map_err(|source| Error::Format { what: "new pack".to_owned(), source })?;
+                    if gathered.size_bytes() >= PACK_BYTES_TARGET || gathered.is_full() {
+                        self.hand_over(std::mem::take(&mut gathered))?;
+                    }
+                }
+            }
+            if !gathered.is_empty() {
+                self.hand_over(gathered)?;
+            }
+        }
+        if let Some(fan_out) = &self.fan_out {
+            let packs = std::mem::take(&mut threads::lock(&self.index).packs);
+            self.write_index(fan_out, packs)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the way to the copies back, for the snapshot.
+    pub(super) fn into_fan_out(self) -> (Option<FanOut<'a>>, Stored) {
+        (self.fan_out, self.stored)
+    }
+
+    fn shard(&self, id: &Id) -> &Mutex<HashSet<(BlobKind, Id)>> {
+        &self.claimed[usize::from(id.as_bytes()[0]) % CLAIM_SHARDS]
+    }
+}

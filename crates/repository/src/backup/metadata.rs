@@ -1,0 +1,140 @@
+//! From what the system says of an entry to a node of the tree.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use format::{Node, NodeKind, NodeTime};
+use jiff::tz::TimeZone;
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
+
+use super::accounts::Accounts;
+
+/// Extended attributes of one entry: names and values together at the most (the kernel's own limit per value is 64 KiB).
+const ATTRIBUTES_BYTES_MAX: usize = 4 << 20;
+
+/// Turns what the system says into nodes.
+#[derive(Debug)]
+pub(super) struct Metadata {
+    accounts: Accounts,
+    zone: TimeZone,
+    with_atime: bool,
+}
+
+/// What identifies a state of a file: a file whose stamp is as it was has not been written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) size: u64,
+    pub(super) mtime: (i64, u32),
+    pub(super) ctime: (i64, u32),
+    pub(super) inode: u64,
+}
+
+impl Stamp {
+    pub(super) fn of(stat: &Stat) -> Self {
+        Self {
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            mtime: (stat.st_mtime, stat.st_mtime_nsec as u32),
+            ctime: (stat.st_ctime, stat.st_ctime_nsec as u32),
+            inode: stat.st_ino,
+        }
+    }
+}
+
+impl Metadata {
+    pub(super) fn new(zone: TimeZone, with_atime: bool) -> Self {
+        Self { accounts: Accounts::default(), zone, with_atime }
+    }
+
+    /// The node of an entry without content, link target and extended attributes. None for kinds that do not exist
+    /// on this system.
+    pub(super) fn node(&self, name: &[u8], stat: &Stat) -> Option<Node> {
+        let kind = kind_of(stat)?;
+        let mtime = self.time(stat.st_mtime, stat.st_mtime_nsec as u32);
+        let has_size = kind == NodeKind::File;
+        let has_links = !matches!(kind, NodeKind::Dir | NodeKind::Fifo | NodeKind::Socket);
+        let has_device = matches!(kind, NodeKind::Device | NodeKind::CharDevice);
+        Some(Node {
+            name: name.to_vec(),
+            kind,
+            mode: stat.st_mode & 0o7777,
+            mtime,
+            // restic's default: a changing access time would make a new tree of an unchanged folder.
+            atime: if self.with_atime { self.time(stat.st_atime, stat.st_atime_nsec as u32) } else { mtime },
+            ctime: self.time(stat.st_ctime, stat.st_ctime_nsec as u32),
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            user: self.accounts.user(stat.st_uid),
+            group: self.accounts.group(stat.st_gid),
+            inode: stat.st_ino,
+            device_id: stat.st_dev,
+            size: if has_size { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },
+            links: if has_links { stat.st_nlink as u64 } else { 0 },
+            device: if has_device { stat.st_rdev } else { 0 },
+            ..Node::default()
+        })
+    }
+
+    fn time(&self, seconds: i64, nanoseconds: u32) -> NodeTime {
+        NodeTime::local(seconds, nanoseconds, &self.zone)
+    }
+}
+
+pub(super) fn kind_of(stat: &Stat) -> Option<NodeKind> {
+    Some(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => NodeKind::File,
+        FileType::Directory => NodeKind::Dir,
+        FileType::Symlink => NodeKind::Symlink,
+        FileType::BlockDevice => NodeKind::Device,
+        FileType::CharacterDevice => NodeKind::CharDevice,
+        FileType::Fifo => NodeKind::Fifo,
+        FileType::Socket => NodeKind::Socket,
+        FileType::Unknown => return None,
+    })
+}
+
+/// Reads all extended attributes of `name` in `folder`, ACLs among them, sorted as the system lists them.
+///
+/// The path goes through `/proc/self/fd`, the one way that works for every kind of entry and any length of path.
+pub(super) fn attributes(folder: BorrowedFd<'_>, name: &CStr) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+    let mut path = format!("/proc/self/fd/{}/", folder.as_raw_fd()).into_bytes();
+    path.extend_from_slice(name.to_bytes());
+    let mut names = [0u8; 1024];
+    let listed: Vec<u8> = match rustix::fs::llistxattr(path.as_slice(), &mut names[..]) {
+        Ok(0) | Err(Errno::NOTSUP | Errno::PERM) => return Ok(Vec::new()),
+        Ok(length) => names[..length].to_vec(),
+        Err(Errno::RANGE) => grown(|buffer| rustix::fs::llistxattr(path.as_slice(), buffer))?,
+        Err(error) => return Err(error),
+    };
+    let mut attributes = Vec::new();
+    let mut total = 0;
+    for attribute in listed.split(|&byte| byte == 0).filter(|attribute| !attribute.is_empty()) {
+        let value = match grown(|buffer| rustix::fs::lgetxattr(path.as_slice(), attribute, buffer)) {
+            Ok(value) => value,
+            // It went away between the list and the reading.
+            Err(Errno::NODATA) => continue,
+            Err(error) => return Err(error),
+        };
+        total += attribute.len() + value.len();
+        if total > ATTRIBUTES_BYTES_MAX {
+            return Err(Errno::TOOBIG);
+        }
+        attributes.push((attribute.to_vec(), value));
+    }
+    Ok(attributes)
+}
+
+/// Asks with growing buffers until the answer fits.
+fn grown(mut ask: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    let mut buffer = vec![0; 4096];
+    loop {
+        match ask(&mut buffer) {
+            Ok(length) => {
+                buffer.truncate(length);
+                return Ok(buffer);
+            }
+            Err(Errno::RANGE) if buffer.len() < ATTRIBUTES_BYTES_MAX => buffer.resize(buffer.len() * 4, 0),
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Backup: one read of the sources becomes one snapshot on every copy.
+//!
+//! A fixed crew of threads takes work from one pile ([`walk`]): folders are walked ([`folder`]), files read ([`file`]),
+//! chunks hashed, deduplicated, compressed, sealed and packed ([`ingest`]) by whoever took them, from start to end. Only
+//! finished packs leave a thread, to the fan-out, which writes them to each copy at its own pace. Copies that are behind
+//! catch up in the same queues, before the new snapshot is written to them.
+//!
+//! The snapshot is made only when every source was walked and every blob handed over. What could not be read is in the
+//! report, by name, and lowers the verdict.
+
+mod accounts;
+mod crew;
+mod file;
+mod folder;
+mod ingest;
+mod metadata;
+mod parent;
+mod roots;
+mod source;
+mod tally;
+mod walk;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use destinations::Span;
+use format::{Compression, FileKind, Moment, Snapshot, SnapshotSummary};
+use jiff::Zoned;
+use model::{Fault, FaultKind, Id, Verdict};
+
+use crate::copies::fan_out::{CopyOutcome, FanOut};
+use crate::copies::sync::{Sources, as_part, lacking_before_backup};
+use crate::error::{Error, Result};
+use crate::filter::Excludes;
+use crate::locks::LockMode;
+use crate::observer::{Event, Trouble};
+use crate::repository::{Indexed, Repository};
+use crate::snapshots::SnapshotListing;
+use crate::threads;
+use ingest::{Bench, Ingest};
+use metadata::Metadata;
+use parent::ChangeRule;
+use roots::Roots;
+use walk::Walk;
+
+/// Which snapshot to compare with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParentChoice {
+    /// The newest of the same host and paths.
+    Auto,
+    /// This one.
+    Snapshot(String),
+    /// None: everything is read (`--force`).
+    None,
+}
+
+/// What to back up, and how.
+#[derive(Debug, Clone)]
+pub struct BackupRequest {
+    /// Files and folders.
+    pub paths: Vec<PathBuf>,
+    /// Where relative paths begin.
+    pub current_folder: PathBuf,
+    /// What to leave out.
+    pub excludes: Excludes,
+    /// The patterns as the user gave them, for the snapshot.
+    pub exclude_texts: Vec<String>,
+    /// Tags, in the order in which the snapshot has them.
+    pub tags: Vec<String>,
+    /// Host name in the snapshot.
+    pub hostname: String,
+    /// The snapshot's time; the start of the backup otherwise.
+    pub time: Option<Zoned>,
+    /// The program's name and version, for the snapshot.
+    pub program_version: String,
+    /// Which snapshot to compare with.
+    pub parent: ParentChoice,
+    /// A change of ctime alone is no change.
+    pub ignore_ctime: bool,
+    /// A change of the inode number alone is no change.
+    pub ignore_inode: bool,
+    /// Record access times.
+    pub with_atime: bool,
+    /// Make a snapshot of sources that hold no files.
+    pub allow_empty: bool,
+    /// Do everything but write.
+    pub dry_run: bool,
+    /// How hard to compress; ignored in version 1 repositories.
+    pub compression: Compression,
+    /// Open every sealed blob again before it counts.
+    pub verify: bool,
+    /// Worker threads; one for each core otherwise.
+    pub threads: Option<usize>,
+}
+
+impl BackupRequest {
+    /// The defaults for these paths.
+    pub fn new(paths: Vec<PathBuf>, current_folder: PathBuf, hostname: String) -> Self {
+        Self {
+            paths,
+            current_folder,
+            excludes: Excludes::default(),
+            exclude_texts: Vec::new(),
+            tags: Vec::new(),
+            hostname,
+            time: None,
+            program_version: String::new(),
+            parent: ParentChoice::Auto,
+            ignore_ctime: false,
+            ignore_inode: false,
+            with_atime: false,
+            allow_empty: false,
+            dry_run: false,
+            compression: Compression::Auto,
+            verify: true,
+            threads: None,
+        }
+    }
+}
+
+/// How a backup came out.
+#[derive(Debug)]
+pub struct BackupReport {
+    /// The snapshot's id; none in a dry run.
+    pub id: Option<Id>,
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// restic's counts.
+    pub summary: SnapshotSummary,
+    /// How long it took.
+    pub duration: Duration,
+    /// Every entry that is not as it was asked for.
+    pub troubles: Vec<Trouble>,
+    /// How each copy came out.
+    pub copies: Vec<CopyOutcome>,
+    /// Worst of all.
+    pub verdict: Verdict,
+}
+
+/// Backs up.
+pub fn backup(repository: &Repository, request: &BackupRequest) -> Result<BackupReport> {
+    let started = repository.clock().monotonic();
+    let now = repository.clock().local();
+    let roots = Roots::new(&request.paths, &request.current_folder)?;
+    let _guard = repository.lock(LockMode::Adding)?;
+    let listing = repository.snapshots()?;
+    let indexed = repository.indexed()?;
+    let parent = parent::choose(repository, request, &roots.absolute, &listing, now.timestamp())?;
+    repository.observer().event(Event::Parent(parent.as_ref().map(|(id, _)| *id)));
+    let fan_out = if request.dry_run { None } else { Some(start_fan_out(repository, &indexed, &listing)?) };
+
+    let walk = Walk::new(
+        &indexed,
+        Ingest::new(&indexed, fan_out, request.compression, request.verify),
+        Metadata::new(repository.clock().time_zone(), request.with_atime),
+        &request.excludes,
+        ChangeRule { ignore_ctime: request.ignore_ctime, ignore_inode: request.ignore_inode },
+    );
+    let tree = walk_sources(&walk, &roots, request, parent.as_ref().map(|(_, snapshot)| snapshot.tree))?;
+    let troubles = walk.take_troubles();
+    let Walk { ingest, tally, .. } = walk;
+    let (fan_out, stored) = ingest.into_fan_out();
+
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let moment = |zoned: &Zoned| Moment::from(zoned);
+    let summary = SnapshotSummary {
+        backup_start: moment(&now),
+        backup_end: moment(&repository.clock().local()),
+        files_new: count(&tally.files_new),
+        files_changed: count(&tally.files_changed),
+        files_unmodified: count(&tally.files_unmodified),
+        dirs_new: count(&tally.dirs_new),
+        dirs_changed: count(&tally.dirs_changed),
+        dirs_unmodified: count(&tally.dirs_unmodified),
+        data_blobs: count(&stored.data_blobs),
+        tree_blobs: count(&stored.tree_blobs),
+        data_added: count(&stored.plain_bytes),
+        data_added_packed: count(&stored.packed_bytes),
+        total_files_processed: count(&tally.files_new) + count(&tally.files_changed) + count(&tally.files_unmodified),
+        total_bytes_processed: count(&tally.bytes),
+        ..SnapshotSummary::default()
+    };
+    let who = &repository.surroundings().who;
+    let snapshot = Snapshot {
+        parent: parent.map(|(id, _)| id),
+        paths: roots.absolute.iter().map(|path| path_text(path)).collect(),
+        hostname: request.hostname.clone(),
+        username: who.username.clone(),
+        uid: who.uid,
+        gid: who.gid,
+        excludes: request.exclude_texts.clone(),
+        tags: request.tags.clone(),
+        program_version: request.program_version.clone(),
+        summary: Some(summary.clone()),
+        ..Snapshot::new(moment(request.time.as_ref().unwrap_or(&now)), tree)
+    };
+    let (id, copies) = match fan_out {
+        Some(fan_out) => {
+            let (id, copies) = write_snapshot(repository, fan_out, &snapshot)?;
+            (Some(id), copies)
+        }
+        None => (None, Vec::new()),
+    };
+    let of_entries = if troubles.is_empty() { Verdict::Ok } else { Verdict::Partial };
+    let verdict = Verdict::worst(copies.iter().map(|copy| as_part(copy.verdict)).chain([of_entries]));
+    let duration = repository.clock().monotonic().saturating_sub(started);
+    Ok(BackupReport { id, snapshot, summary, duration, troubles, copies, verdict })
+}
+
+/// Starts the queues; copies that are behind get what they lack put into theirs first.
+fn start_fan_out<'a>(
+    repository: &'a Repository,
+    indexed: &Indexed<'_>,
+    listing: &SnapshotListing,
+) -> Result<FanOut<'a>> {
+    let behind = lacking_before_backup(indexed, &listing.holdings)?;
+    let fan_out = FanOut::start(repository.copies(), repository.cancel())?;
+    let sources = Sources { packs: None, indexes: &indexed.index_holdings, snapshots: &listing.holdings };
+    for (number, lacking) in behind {
+        let copy = repository.copies().all()[number].place().to_owned();
+        repository.observer().event(Event::CatchingUp { copy, files: lacking.count() });
+        lacking.hand_over(&fan_out, number, &sources);
+    }
+    Ok(fan_out)
+}
+
+/// Lets the crew loose on the sources; gives the top listing.
+fn walk_sources(walk: &Walk<'_>, roots: &Roots, request: &BackupRequest, parent_tree: Option<Id>) -> Result<Id> {
+    let mut first = walk.ingest.bench();
+    walk.begin(&mut first, &roots.top, None, parent_tree)?;
+    let crew = request.threads.unwrap_or_else(threads::count).max(1);
+    let benches = std::sync::Mutex::new(vec![first]);
+    threads::run(crew, |_| {
+        let mut bench: Bench = walk.ingest.bench();
+        walk.work(&mut bench)?;
+        threads::lock(&benches).push(bench);
+        Ok(())
+    })?;
+    if let Some(source) = walk.sources().iter().find(|source| source.is_empty() && !request.allow_empty) {
+        return Err(Error::SourceEmpty(source.given.clone()));
+    }
+    walk.observer().progress().totals_known.store(true, Ordering::Relaxed);
+    walk.ingest.flush(std::mem::take(&mut *threads::lock(&benches)))?;
+    let top = threads::lock(&walk.top).take();
+    top.ok_or_else(|| Error::Request("the walk ended without a tree; please report this".to_owned()))
+}
+
+/// Writes the snapshot behind everything else, and reads it back from each copy that acknowledged it.
+fn write_snapshot(repository: &Repository, fan_out: FanOut<'_>, snapshot: &Snapshot) -> Result<(Id, Vec<CopyOutcome>)> {
+    let (name, bytes) = repository.seal_file(FileKind::Snapshot, &snapshot.to_bytes());
+    fan_out.put(name, bytes.clone())?;
+    let mut outcomes = fan_out.finish();
+    repository.cancel().check()?;
+    for (number, answer) in repository.copies().ask_each(|destination| destination.read(name, Span::Whole)) {
+        let fault = match answer {
+            Ok(back) if back == bytes => continue,
+            Ok(_) => {
+                let place = repository.copies().all()[number].place();
+                Fault::new(FaultKind::Damaged, "read back", name.path(), place, "other bytes than were written")
+            }
+            Err(fault) => fault,
+        };
+        repository.copies().lose(number, fault.clone());
+        outcomes[number].verdict = Verdict::Failed;
+        outcomes[number].fault = Some(fault);
+    }
+    if outcomes.iter().all(|outcome| outcome.verdict == Verdict::Failed) {
+        return Err(repository.copies().none_left());
+    }
+    let id = name.id().ok_or_else(|| Error::Request("a snapshot has no id".to_owned()))?;
+    Ok((id, outcomes))
+}
+
+/// A path as snapshots hold it: bytes that are no UTF-8 become U+FFFD, as in restic.
+pub(crate) fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

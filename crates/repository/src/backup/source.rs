@@ -1,0 +1,34 @@
+//! One source of a backup, and whether anything was found in it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Result};
+
+/// One path that the user named.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// As the user wrote it.
+    pub(super) given: PathBuf,
+    /// Its file system, for `--one-file-system`.
+    pub(super) device: u64,
+    entries: AtomicU64,
+}
+
+impl Source {
+    pub(super) fn new(given: PathBuf, on_disk: &Path) -> Result<Arc<Self>> {
+        let stat = rustix::fs::lstat(on_disk).map_err(|error| Error::local("read source", &given, error))?;
+        Ok(Arc::new(Self { given, device: stat.st_dev, entries: AtomicU64::new(0) }))
+    }
+
+    /// Something that is not a folder was found.
+    pub(super) fn count_entry(&self) {
+        self.entries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A source without a single file is an unmounted disk more often than it is meant so.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.load(Ordering::Relaxed) == 0
+    }
+}

@@ -1,0 +1,40 @@
+//! Counting what was found and what was done with it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use model::Id;
+
+use crate::observer::Action;
+
+/// Files and folders by what became of them.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) files_new: AtomicU64,
+    pub(super) files_changed: AtomicU64,
+    pub(super) files_unmodified: AtomicU64,
+    pub(super) dirs_new: AtomicU64,
+    pub(super) dirs_changed: AtomicU64,
+    pub(super) dirs_unmodified: AtomicU64,
+    pub(super) bytes: AtomicU64,
+}
+
+impl Tally {
+    pub(super) fn file(&self, action: Action, size: u64) {
+        let count = match action {
+            Action::New | Action::Deleted => &self.files_new,
+            Action::Modified => &self.files_changed,
+            Action::Unchanged => &self.files_unmodified,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(size, Ordering::Relaxed);
+    }
+
+    pub(super) fn folder(&self, before: Option<Id>, now: Id) {
+        let count = match before {
+            None => &self.dirs_new,
+            Some(before) if before == now => &self.dirs_unmodified,
+            Some(_) => &self.dirs_changed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,147 @@
+//! One walk over all sources: what the workers share, and the kinds of work they take from the pile.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use format::{Node, Tree};
+use model::Id;
+use rustix::fs::Stat;
+use rustix::io::Errno;
+
+use super::crew::Crew;
+use super::file::{File, Window};
+use super::folder::FolderTask;
+use super::ingest::{Bench, Ingest};
+use super::metadata::{Metadata, Stamp, kind_of};
+use super::parent::ChangeRule;
+use super::source::Source;
+use super::tally::Tally;
+use crate::error::Result;
+use crate::filter::Excludes;
+use crate::observer::{Action, Event, Observer, Trouble, TroubleKind};
+use crate::repository::Indexed;
+use crate::threads;
+
+/// A piece of work for one worker.
+pub(super) enum Task {
+    /// Walk a folder.
+    Folder(FolderTask),
+    /// Read several small files.
+    Batch(Vec<File>),
+    /// Read one file.
+    File(File),
+    /// Store the chunks of a part of a large file.
+    Window(Window),
+}
+
+/// What the workers share.
+pub(super) struct Walk<'a> {
+    pub(super) indexed: &'a Indexed<'a>,
+    pub(super) ingest: Ingest<'a>,
+    pub(super) crew: Crew<Task>,
+    pub(super) metadata: Metadata,
+    pub(super) excludes: &'a Excludes,
+    pub(super) rule: ChangeRule,
+    pub(super) tally: Tally,
+    /// Windows of large files that wait or are being worked on.
+    pub(super) windows: std::sync::atomic::AtomicUsize,
+    /// The top listing, once everything has settled.
+    pub(super) top: Mutex<Option<Id>>,
+    sources: Mutex<Vec<Arc<Source>>>,
+    troubles: Mutex<Vec<Trouble>>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(
+        indexed: &'a Indexed<'a>,
+        ingest: Ingest<'a>,
+        metadata: Metadata,
+        excludes: &'a Excludes,
+        rule: ChangeRule,
+    ) -> Self {
+        Self {
+            indexed,
+            ingest,
+            crew: Crew::new(Vec::new()),
+            metadata,
+            excludes,
+            rule,
+            tally: Tally::default(),
+            windows: std::sync::atomic::AtomicUsize::new(0),
+            top: Mutex::new(None),
+            sources: Mutex::default(),
+            troubles: Mutex::default(),
+        }
+    }
+
+    /// One worker's shift.
+    pub(super) fn work(&self, bench: &mut Bench) -> Result<()> {
+        self.crew.shift(|task| match task {
+            Task::Folder(task) => self.folder(bench, task),
+            Task::Batch(files) => files.into_iter().try_for_each(|file| self.file(bench, file)),
+            Task::File(file) => self.file(bench, file),
+            Task::Window(window) => self.window(bench, window),
+        })
+    }
+
+    pub(super) fn sources(&self) -> MutexGuard<'_, Vec<Arc<Source>>> {
+        threads::lock(&self.sources)
+    }
+
+    /// Takes the list of everything that is not as it was asked for.
+    pub(super) fn take_troubles(&self) -> Vec<Trouble> {
+        std::mem::take(&mut *threads::lock(&self.troubles))
+    }
+
+    pub(super) fn observer(&self) -> &dyn Observer {
+        self.indexed.repository.observer()
+    }
+
+    pub(super) fn check_cancel(&self) -> Result<()> {
+        self.indexed.repository.cancel().check()
+    }
+
+    /// Counts and names an entry that is not as it was asked for.
+    pub(super) fn trouble(&self, path: PathBuf, kind: TroubleKind, cause: impl std::fmt::Display) {
+        let trouble = Trouble { path, kind, cause: cause.to_string() };
+        self.observer().progress().troubles.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.observer().event(Event::Trouble(trouble.clone()));
+        threads::lock(&self.troubles).push(trouble);
+    }
+
+    /// The same for an entry that a listing showed and that cannot be opened.
+    pub(super) fn trouble_opening(&self, path: PathBuf, error: Errno) {
+        let kind = if error == Errno::NOENT { TroubleKind::Vanished } else { TroubleKind::Unreadable };
+        self.trouble(path, kind, error);
+    }
+
+    pub(super) fn tell_entry(&self, path: &Path, action: Action, size: u64) {
+        if self.observer().wants_entries() {
+            self.observer().event(Event::Entry { path: path.to_owned(), action, size });
+        }
+    }
+
+    pub(super) fn is_excluded(&self, path: &Path, stat: &Stat) -> bool {
+        use std::os::unix::ffi::OsStrExt;
+        let kind = kind_of(stat);
+        let is_folder = kind == Some(format::NodeKind::Dir);
+        let is_file = kind == Some(format::NodeKind::File);
+        self.excludes.excludes_path(path.as_os_str().as_bytes(), is_folder)
+            || (is_file && self.excludes.excludes_size(u64::try_from(stat.st_size).unwrap_or(0)))
+    }
+
+    /// True when a file need not be read: it is as it was, and the repository still has all its chunks.
+    pub(super) fn is_unchanged(&self, parent: &Node, stamp: &Stamp) -> bool {
+        let known = |id: &Id| self.indexed.index.contains(format::BlobKind::Data, id);
+        self.rule.unchanged(parent, stamp) && parent.content.iter().flatten().all(known)
+    }
+
+    /// A listing of the parent snapshot. One that cannot be read costs time (everything in it is read again), no data.
+    pub(super) fn parent_tree(&self, listing: Option<Id>) -> Option<Tree> {
+        let mut tree = self.indexed.tree(&listing?).ok()?;
+        if !tree.is_sorted() {
+            tree.sort();
+        }
+        Some(tree)
+    }
+}
