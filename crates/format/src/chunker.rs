@@ -16,6 +16,16 @@ const WINDOW_BYTES: usize = 64;
 /// A chunk ends where these bits of the fingerprint are zero: 20 bits, one place in 2^20.
 const SPLIT_MASK: u64 = (1 << 20) - 1;
 
+/// How many places are hashed at once. Measured: more do not help, their digests no longer fit the registers.
+const LANES: usize = 4;
+
+/// How far each lane goes before all are looked at. Not a power of two: lanes at such distances would fight for the
+/// same sets of the first-level cache.
+const LANE_BYTES: usize = 4096 + 192;
+
+/// What all lanes together read: their stretches, and the window in front of the first.
+const BLOCK_BYTES: usize = WINDOW_BYTES + LANES * LANE_BYTES;
+
 /// Cuts a repository's files. Made once per repository: its tables cost more than hashing a small file.
 #[derive(Clone)]
 pub struct Chunker {
@@ -69,23 +79,26 @@ impl Chunker {
         if data.len() <= Self::MIN_BYTES {
             return data.len();
         }
-        let mut digest = 0;
-        for &byte in &data[Self::MIN_BYTES - WINDOW_BYTES..Self::MIN_BYTES] {
-            digest = self.tables.append(digest, byte);
+        let mut at = Self::MIN_BYTES;
+        if self.tables.digest_before(data, at) & SPLIT_MASK == 0 {
+            return at;
         }
-        if digest & SPLIT_MASK == 0 {
-            return Self::MIN_BYTES;
-        }
-        let incoming = &data[Self::MIN_BYTES..];
-        let outgoing = &data[Self::MIN_BYTES - WINDOW_BYTES..];
-        for (at, (&byte, &expired)) in incoming.iter().zip(outgoing).enumerate() {
-            digest = self.tables.roll(digest, byte, expired);
-            if digest & SPLIT_MASK == 0 {
-                return Self::MIN_BYTES + at + 1;
+        while let Some(found) = self.tables.scan_lanes(data, at) {
+            match found {
+                Scan::Cut(end) => return end,
+                Scan::NoCut(next) => at = next,
             }
         }
-        data.len()
+        self.tables.scan_one(data, at).unwrap_or(data.len())
     }
+}
+
+/// What a step over several lanes came to.
+enum Scan {
+    /// The first cut ends here.
+    Cut(usize),
+    /// No cut; go on from here.
+    NoCut(usize),
 }
 
 impl Tables {
@@ -95,8 +108,49 @@ impl Tables {
         ((digest << 8) | u64::from(byte)) ^ self.reduced[usize::from((digest >> (Polynomial::DEGREE - 8)) as u8)]
     }
 
+    /// The digest after a byte came and the one of 64 bytes ago went.
     #[inline(always)]
     fn roll(&self, digest: u64, byte: u8, expired: u8) -> u64 {
         self.append(digest, byte) ^ self.expired[usize::from(expired)]
+    }
+
+    /// The fingerprint of the window that ends at `at`.
+    fn digest_before(&self, data: &[u8], at: usize) -> u64 {
+        data[at - WINDOW_BYTES..at].iter().fold(0, |digest, &byte| self.append(digest, byte))
+    }
+
+    /// Looks for the first cut in the next `LANES` stretches behind `at`, all at once; none when so much is not left.
+    fn scan_lanes(&self, data: &[u8], at: usize) -> Option<Scan> {
+        // An array of known length, so that no index in the loop below needs a check.
+        let block: &[u8; BLOCK_BYTES] = data.get(at - WINDOW_BYTES..)?.first_chunk()?;
+        let end = at + LANES * LANE_BYTES;
+        let mut digests: [u64; LANES] = std::array::from_fn(|lane| self.digest_before(data, at + lane * LANE_BYTES));
+        for step in 0..LANE_BYTES {
+            let mut hit = false;
+            for lane in 0..LANES {
+                let expired = lane * LANE_BYTES + step;
+                digests[lane] = self.roll(digests[lane], block[expired + WINDOW_BYTES], block[expired]);
+                hit |= digests[lane] & SPLIT_MASK == 0;
+            }
+            if hit {
+                // Rare: once per chunk. A lane further back may still hold an earlier cut, so they are gone through
+                // again in order.
+                return Some(self.scan_one(&data[..end], at).map_or(Scan::NoCut(end), Scan::Cut));
+            }
+        }
+        Some(Scan::NoCut(end))
+    }
+
+    /// Looks for the first cut behind `at`, byte by byte.
+    fn scan_one(&self, data: &[u8], at: usize) -> Option<usize> {
+        let mut digest = self.digest_before(data, at);
+        let pairs = data[at..].iter().zip(&data[at - WINDOW_BYTES..]);
+        for (passed, (&byte, &expired)) in pairs.enumerate() {
+            digest = self.roll(digest, byte, expired);
+            if digest & SPLIT_MASK == 0 {
+                return Some(at + passed + 1);
+            }
+        }
+        None
     }
 }

@@ -244,3 +244,90 @@ fn parse_master_key(plain: &[u8]) -> Result<MasterKey> {
     }
     Ok(MasterKey::from_material(material))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn owner() -> KeyOwner {
+        let created = jiff::Timestamp::from_second(1_700_000_000).unwrap().to_zoned(jiff::tz::TimeZone::UTC);
+        KeyOwner { hostname: "host".to_owned(), username: "user".to_owned(), created }
+    }
+
+    /// RFC 7914, section 12, the second and third vector.
+    #[test]
+    fn scrypt_official_vectors() {
+        let vectors = [
+            (
+                ("password", "NaCl", ScryptCost { log_n: 10, r: 8, p: 16 }),
+                "fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b3731622eaf30d92e22a3886ff109279d9830dac727afb94a83ee6d8360cbdfa2cc0640",
+            ),
+            (
+                ("pleaseletmein", "SodiumChloride", ScryptCost { log_n: 14, r: 8, p: 1 }),
+                "7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2d5432955613f0fcf62d49705242a9af9e61e85dc0d651e40dfcf017b45575887",
+            ),
+        ];
+        for ((password, salt, cost), expected) in vectors {
+            let key = cost.derive(&Secret::from(password), salt.as_bytes()).unwrap();
+            let material = key.material();
+            let derived = [material.encrypt.as_slice(), &material.mac_k, &material.mac_r].concat();
+            assert_eq!(hex::encode(derived), expected);
+        }
+    }
+
+    #[test]
+    fn only_the_password_opens() {
+        let master = MasterKey::generate().unwrap();
+        let password = Secret::from("correct horse");
+        let key = KeyFile::seal(&master, &password, &owner(), ScryptCost::FAST_FOR_TESTS).unwrap();
+        let key = KeyFile::parse(&key.to_bytes()).unwrap();
+        assert!(key.open(&password).unwrap().material() == master.material());
+        assert_eq!(key.open(&Secret::from("correct horsf")).unwrap_err(), FormatError::WrongPassword);
+        let text = String::from_utf8(key.to_bytes()).unwrap();
+        assert!(text.starts_with(
+            r#"{"created":"2023-11-14T22:13:20Z","username":"user","hostname":"host","kdf":"scrypt","N":16,"r":8,"p":1,"salt":""#
+        ));
+    }
+
+    #[test]
+    fn parameters_are_refused_before_they_are_used() {
+        let master = MasterKey::generate().unwrap();
+        let password = Secret::from("x");
+        let good = KeyFile::seal(&master, &password, &owner(), ScryptCost::FAST_FOR_TESTS).unwrap();
+        let started = std::time::Instant::now();
+        for (n, r, p) in [
+            (1 << 24, 8, 1),
+            (1 << 63, 1, 1),
+            (1 << 20, 9, 1),
+            (0, 8, 1),
+            (1, 8, 1),
+            (15, 8, 1),
+            (u64::MAX, 8, 1),
+            (16, 0, 1),
+            (16, 8, 0),
+            (2, u32::MAX, 1),
+            (2, 1, u32::MAX),
+            (1 << 20, 8, 5),
+            (1 << 15, 8, 1 << 20),
+        ] {
+            let hostile = KeyFile { n, r, p, ..good.clone() };
+            let error = hostile.open(&password).unwrap_err();
+            assert!(
+                matches!(error, FormatError::Malformed { .. } | FormatError::TooLarge { .. }),
+                "{n} {r} {p}: {error}"
+            );
+        }
+        assert!(started.elapsed().as_secs() < 5, "a refusal must not do the work");
+        let odd_kdf = KeyFile { kdf: "argon2".to_owned(), ..good.clone() };
+        assert!(matches!(odd_kdf.open(&password), Err(FormatError::Unsupported { .. })));
+        let short_salt = KeyFile { salt: vec![0; 8], ..good };
+        assert!(matches!(short_salt.open(&password), Err(FormatError::Malformed { .. })));
+    }
+
+    #[test]
+    fn the_reason_never_quotes_the_key() {
+        let error = parse_master_key(br#"{"mac":{"k":"c2VjcmV0","r":"c2VjcmV0"},"encrypt":"c2VjcmV0"}"#).unwrap_err();
+        assert!(!error.to_string().contains("c2Vj"));
+    }
+}

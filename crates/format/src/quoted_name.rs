@@ -98,8 +98,8 @@ fn unquote_escape<'a>(name: &mut Vec<u8>, rest: &'a [u8]) -> Option<&'a [u8]> {
 
 fn digits(text: &[u8], count: usize, radix: u32) -> Option<(u32, &[u8])> {
     let (digits, behind) = text.split_at_checked(count)?;
-    let value = digits.iter().try_fold(0_u32, |sum, &digit| {
-        Some(sum.checked_mul(radix)?.checked_add(char::from(digit).to_digit(radix)?)?)
-    })?;
+    let value = digits
+        .iter()
+        .try_fold(0_u32, |sum, &digit| sum.checked_mul(radix)?.checked_add(char::from(digit).to_digit(radix)?))?;
     Some((value, behind))
 }

@@ -162,3 +162,109 @@ impl MasterKey {
         Poly1305::new(&Array(*one_time_key)).compute_unpadded(text).into()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn bytes<const N: usize>(text: &str) -> [u8; N] {
+        hex::decode(text).unwrap().try_into().unwrap()
+    }
+
+    /// NIST SP 800-38A, F.5.5: CTR-AES256.
+    #[test]
+    fn aes_256_ctr_official_vector() {
+        let mut derived = [1; 64];
+        derived[..32].copy_from_slice(&bytes::<32>("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4"));
+        let mut text = bytes::<64>(concat!(
+            "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51",
+            "30c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710"
+        ));
+        MasterKey::from_derived(&derived).apply_keystream(&bytes("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff"), &mut text);
+        let expected = concat!(
+            "601ec313775789a5b7a7f504bbf3d228f443e3ca4d62b59aca84e990cacaf5c5",
+            "2b0930daa23de94ce87017ba2d84988ddfc9c58db67aada613c2dd08457941a6"
+        );
+        assert_eq!(hex::encode(text), expected);
+    }
+
+    /// All four of appendix B of the Poly1305-AES paper: message, r, k, n, mac.
+    #[test]
+    fn poly1305_aes_official_vectors() {
+        let vectors = [
+            [
+                "f3f6",
+                "851fc40c3467ac0be05cc20404f3f700",
+                "ec074c835580741701425b623235add6",
+                "fb447350c4e868c52ac3275cf9d4327e",
+                "f4c633c3044fc145f84f335cb81953de",
+            ],
+            [
+                "",
+                "a0f3080000f46400d0c7e9076c834403",
+                "75deaa25c09f208e1dc4ce6b5cad3fbf",
+                "61ee09218d29b0aaed7e154a2c5509cc",
+                "dd3fab2251f11ac759f0887129cc2ee7",
+            ],
+            [
+                "663cea190ffb83d89593f3f476b6bc24d7e679107ea26adb8caf6652d0656136",
+                "48443d0bb0d21109c89a100b5ce2c208",
+                "6acb5f61a7176dd320c5c1eb2edcdc74",
+                "ae212a55399729595dea458bc621ff0e",
+                "0ee1c16bb73f0f4fd19881753c01cdbe",
+            ],
+            [
+                "ab0812724a7f1e342742cbed374d94d136c6b8795d45b3819830f2c04491faf0990c62e48b8018b2c3e4a0fa3134cb67fa83e158c994d961c4cb21095c1bf9",
+                "12976a08c4426d0ce8a82407c4f48207",
+                "e1a5668a4d5b66a5f68cc5424ed5982d",
+                "9ae831e743978d3a23527c7128149e3a",
+                "5154ad0d2cb26e01274fc51148491f1b",
+            ],
+        ];
+        for [message, r, k, nonce, mac] in vectors {
+            let mut derived = [1; 64];
+            derived[32..48].copy_from_slice(&bytes::<16>(k));
+            derived[48..].copy_from_slice(&bytes::<16>(r));
+            let found = MasterKey::from_derived(&derived).mac(&bytes(nonce), &hex::decode(message).unwrap());
+            assert_eq!(hex::encode(found), mac);
+        }
+    }
+
+    #[test]
+    fn sealed_messages_open_and_nothing_else_does() {
+        let master = MasterKey::generate().unwrap();
+        for length in [0, 1, 15, 16, 17, 63, 64, 65, 1000] {
+            let plain: Vec<u8> = (0..length).map(|at| at as u8).collect();
+            let sealed = master.seal(&plain);
+            assert_eq!(sealed.len(), length + SEAL_OVERHEAD_BYTES);
+            assert_eq!(master.open(&sealed).unwrap(), plain);
+            assert_eq!(master.open_in_place(&mut sealed.clone()).unwrap(), plain);
+            for bit in 0..sealed.len() * 8 {
+                let mut damaged = sealed.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                let before = damaged.clone();
+                assert!(master.open_in_place(&mut damaged).is_err(), "bit {bit} of {length} bytes");
+                assert_eq!(damaged, before);
+            }
+            for end in 0..sealed.len() {
+                assert!(master.open(&sealed[..end]).is_err());
+            }
+            assert!(MasterKey::generate().unwrap().open(&sealed).is_err());
+        }
+    }
+
+    #[test]
+    fn nonces_are_not_repeated() {
+        let master = MasterKey::generate().unwrap();
+        let nonces: std::collections::HashSet<Vec<u8>> =
+            (0..10_000).map(|_| master.seal(b"same")[..NONCE_BYTES].to_vec()).collect();
+        assert_eq!(nonces.len(), 10_000);
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let master = MasterKey::from_derived(&[0xab; 64]);
+        assert_eq!(format!("{master:?}"), "MasterKey([REDACTED])");
+    }
+}
