@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use destinations::{Access, Destination, Limits, Location, RetryListener, open_heard};
+use format::{FileKind, FileName};
 use model::Secret;
 use suite::{Subject, passes};
-use testkit::{CephServer, RestServer, RestServerOptions};
+use testkit::{CephServer, MemoryFolder, RestServer, RestServerOptions};
 
 fn plant_in(root: PathBuf) -> Box<dyn Fn(&str, &[u8])> {
     Box::new(move |path, bytes| {
@@ -53,6 +54,19 @@ fn temporary_files(folder: &Path) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_place_in_memory_that_other_tests_stand_on_conforms() {
+    let memory = MemoryFolder::new("suite");
+    let planted = memory.clone();
+    // It has typed names only: a foreign one cannot even be put there.
+    let plant = Box::new(move |path: &str, bytes: &[u8]| {
+        let Some((folder, Ok(id))) = path.rsplit_once('/').map(|(folder, last)| (folder, last.parse())) else { return };
+        let kind = FileKind::NAMED.into_iter().find(|kind| folder.split('/').next() == Some(kind.folder())).unwrap();
+        planted.put(FileName::new(kind, id), bytes.to_vec());
+    });
+    passes(&Subject { destination: Arc::new(memory), plant, has_folders: false }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

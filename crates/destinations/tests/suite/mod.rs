@@ -31,6 +31,7 @@ pub(crate) async fn passes(subject: &Subject) {
     creation_is_harmless_when_repeated(place).await;
     every_kind_goes_round(place).await;
     ranges_are_exact(place).await;
+    of_many_first_configs_one_wins(place).await;
     config_is_never_replaced(place).await;
     damaged_bytes_are_replaced(subject).await;
     foreign_names_are_left_out(subject).await;
@@ -115,6 +116,22 @@ async fn ranges_are_exact(place: &dyn Destination) {
         assert_eq!(fault.kind, FaultKind::Damaged, "{span:?}: {fault}");
     }
     place.remove(name).await.unwrap();
+}
+
+async fn of_many_first_configs_one_wins(place: &dyn Destination) {
+    let writers = (0..WRITERS_OF_ONE_NAME).map(|number| async move {
+        let config = Bytes::from(format!("config number {number}"));
+        (place.write(FileName::CONFIG, config.clone()).await, config)
+    });
+    let mut winners = Vec::new();
+    for (written, config) in futures::future::join_all(writers).await {
+        match written {
+            Ok(()) => winners.push(config),
+            Err(fault) => assert_eq!(fault.kind, FaultKind::Exists, "{fault}"),
+        }
+    }
+    assert_eq!(winners, [place.read(FileName::CONFIG, Span::Whole).await.unwrap()]);
+    place.remove(FileName::CONFIG).await.unwrap();
 }
 
 async fn config_is_never_replaced(place: &dyn Destination) {

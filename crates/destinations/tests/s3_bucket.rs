@@ -1,0 +1,108 @@
+//! Ceph's S3 gateway in the situations that the suite does not have: a missing bucket, wrong keys, bytes that are not
+//! what the name says, pages that fail in the middle.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod scripted;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use destinations::{Access, Destination, Limits, Location, S3Bucket, open};
+use format::{FileKind, FileName};
+use model::{FaultKind, Id, Secret};
+use scripted::{Act, Scripted, answer};
+use testkit::CephServer;
+
+fn access(server: &CephServer) -> Access {
+    Access {
+        aws_access_key_id: Some(server.access_key.clone()),
+        aws_secret_access_key: Some(Secret::from(server.secret_key.clone())),
+        ..Access::default()
+    }
+}
+
+fn opened(location: &str, access: &Access) -> Arc<dyn Destination> {
+    open(&location.parse::<Location>().unwrap(), access, &Limits::default()).unwrap()
+}
+
+#[tokio::test]
+async fn a_missing_bucket_is_not_an_empty_one_and_is_made_by_creation() {
+    let Some(server) = CephServer::shared() else { return };
+    let place = opened(&format!("s3:{}/not-made-yet/repo", server.endpoint), &access(server));
+    for fault in [
+        place.list(FileKind::Snapshot).await.expect_err("no bucket"),
+        place.stat(FileName::CONFIG).await.expect_err("no bucket"),
+        place.write(FileName::CONFIG, Bytes::from_static(b"x")).await.expect_err("no bucket"),
+        place.remove(FileName::CONFIG).await.expect_err("no bucket"),
+    ] {
+        assert_eq!(fault.kind, FaultKind::NotFound, "{fault}");
+    }
+    place.create().await.unwrap();
+    place.create().await.unwrap();
+    assert_eq!(place.list(FileKind::Snapshot).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn wrong_keys_are_denied_at_once() {
+    let Some(server) = CephServer::shared() else { return };
+    let bucket = server.new_bucket();
+    let wrong_secret = Access { aws_secret_access_key: Some(Secret::from("not-this-one")), ..access(server) };
+    let wrong_name = Access { aws_access_key_id: Some("NOBODY".to_owned()), ..access(server) };
+    for access in [wrong_secret, wrong_name] {
+        let place = opened(&bucket.repository("repo"), &access);
+        for fault in [
+            place.list(FileKind::Key).await.expect_err("wrong keys"),
+            place.stat(FileName::CONFIG).await.expect_err("wrong keys"),
+            place.create().await.expect_err("wrong keys"),
+        ] {
+            assert_eq!(fault.kind, FaultKind::Denied, "{fault}");
+            assert!(!format!("{fault:?} {access:?} {place:?}").contains("not-this-one"), "{fault:?}");
+        }
+    }
+    let Location::S3(location) = bucket.repository("repo").parse().unwrap() else { panic!("s3") };
+    let fault = S3Bucket::new(&location, &Access::default(), &Limits::default()).expect_err("no keys");
+    assert_eq!(fault.kind, FaultKind::Misconfigured);
+}
+
+#[tokio::test]
+async fn the_server_refuses_bytes_that_are_not_what_the_name_says() {
+    let Some(server) = CephServer::shared() else { return };
+    let bucket = server.new_bucket();
+    let place = opened(&bucket.repository("repo"), &access(server));
+    let name = FileName::pack(Id::from_bytes([7; 32]));
+    let fault = place.write(name, Bytes::from_static(b"another content")).await.expect_err("another content");
+    assert_eq!(fault.kind, FaultKind::Damaged, "{fault}");
+    assert_eq!(bucket.list("").unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_listing_that_fails_on_a_later_page_is_no_listing() {
+    let page = format!(
+        "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>two</NextContinuationToken>\
+         <Contents><Key>repo/keys/{}</Key><Size>5</Size></Contents></ListBucketResult>",
+        "ab".repeat(32)
+    );
+    for second in [answer("503 Slow Down", &[], b""), answer("200 OK", &[], page.as_bytes()), b"HTTP/1.1 2".to_vec()] {
+        let calls = AtomicUsize::new(0);
+        let first = answer("200 OK", &[], page.as_bytes());
+        let server = Scripted::start(move |_| {
+            let is_first = calls.fetch_add(1, Ordering::Relaxed) == 0;
+            Act::Say(if is_first { first.clone() } else { second.clone() })
+        })
+        .await;
+        let Location::S3(location) = format!("s3:http://{}/bucket/repo", server.address).parse().unwrap() else {
+            panic!("s3")
+        };
+        let access = Access {
+            aws_access_key_id: Some("KEY".to_owned()),
+            aws_secret_access_key: Some(Secret::from("x")),
+            ..Access::default()
+        };
+        let place = S3Bucket::new(&location, &access, &Limits::default()).unwrap();
+        place.list(FileKind::Key).await.expect_err("half a listing");
+        let asked = server.asked();
+        assert_eq!(asked.len(), 2);
+        assert!(asked[1].target.contains("continuation-token=two"), "{}", asked[1].target);
+    }
+}
