@@ -1,5 +1,6 @@
 //! A server that misbehaves as told: it reads requests and answers with whatever bytes the script gives, then breaks
 //! off, falls silent or drips.
+#![allow(dead_code)] // each of the test programs uses its own part
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
