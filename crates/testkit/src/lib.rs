@@ -18,6 +18,12 @@
 mod ceph;
 mod certificate;
 pub mod components;
+pub mod corpus;
+mod faulty;
+mod hostile;
+mod manifest;
+mod memory;
+pub mod oracle;
 pub mod process;
 mod random;
 mod rest_server;
@@ -25,6 +31,11 @@ mod seed;
 
 pub use ceph::{Bucket, CephServer};
 pub use certificate::{CertificateFiles, CertificateFlaw, make_certificate};
+pub use faulty::{Act, Faulty, Gate, Operation, Rule, Script, Verb, When};
+pub use hostile::{HostileOptions, HostileTree, Made, hostile_tree, hostile_tree_with, remove_hostile_tree};
+pub use manifest::{Aspect, Content, Entry, EntryKind, Manifest, manifest};
+pub use memory::MemoryFolder;
+pub use oracle::Oracle;
 pub use random::Random;
 pub use rest_server::{RestServer, RestServerOptions};
 pub use seed::{SEED_VARIABLE, seed};

@@ -14,7 +14,7 @@ impl Random {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -24,7 +24,7 @@ impl Random {
 
     /// A number below `bound`; 0 for a bound of 0. The bias of the remainder does not matter for tests.
     pub fn below(&mut self, bound: u64) -> u64 {
-        if bound == 0 { 0 } else { self.next() % bound }
+        if bound == 0 { 0 } else { self.number() % bound }
     }
 
     /// An index into something of `length`.
@@ -40,7 +40,7 @@ impl Random {
     /// Fills `bytes` with noise that does not compress.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         for piece in bytes.chunks_mut(8) {
-            let word = self.next().to_le_bytes();
+            let word = self.number().to_le_bytes();
             piece.copy_from_slice(&word[..piece.len()]);
         }
     }
@@ -52,9 +52,9 @@ impl Random {
         bytes
     }
 
-    /// A new generator that does not disturb this one's sequence any more than one `next` does.
+    /// A new generator that does not disturb this one's sequence any more than one `number` does.
     pub fn fork(&mut self) -> Random {
-        Random::new(self.next())
+        Random::new(self.number())
     }
 }
 
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn the_sequence_of_a_seed_never_changes() {
         let mut random = Random::new(42);
-        let first: Vec<u64> = (0..3).map(|_| random.next()).collect();
+        let first: Vec<u64> = (0..3).map(|_| random.number()).collect();
         assert_eq!(first, [0xbdd7_3226_2feb_6e95, 0x28ef_e333_b266_f103, 0x4752_6757_130f_9f52]);
         assert_eq!(Random::new(7).bytes(13), Random::new(7).bytes(16)[..13]);
         assert_ne!(Random::new(7).bytes(16), Random::new(8).bytes(16));

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use clock::{Clock, SystemClock};
 use sha2::{Digest, Sha256};
 
 use super::CephServer;
@@ -131,7 +132,7 @@ impl Bucket {
 
     /// The headers of a request that is signed as the S3 documentation describes for version 4.
     fn signed_headers(&self, verb: &str, path: &str, query: &str, body: &[u8]) -> String {
-        let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        let time = SystemClock::new().now().strftime("%Y%m%dT%H%M%SZ").to_string();
         let day = time.get(..8).unwrap_or_default();
         let content = hex::encode(Sha256::digest(body));
         let headers = format!("host:{}\nx-amz-content-sha256:{content}\nx-amz-date:{time}\n", self.host);

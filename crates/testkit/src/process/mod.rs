@@ -12,8 +12,9 @@ mod server;
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use clock::{Clock, SystemClock};
 use rustix::process::{Pid, Signal};
 
 pub(crate) use keeper::Keeper;
@@ -33,12 +34,13 @@ pub fn free_port() -> io::Result<u16> {
 
 /// Looks at `condition` until it holds; false when `limit` passed without it.
 pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + limit;
+    let clock = SystemClock::new();
+    let end = clock.monotonic() + limit;
     loop {
         if condition() {
             return true;
         }
-        if Instant::now() >= end {
+        if clock.monotonic() >= end {
             return false;
         }
         std::thread::sleep(POLL);
