@@ -1,0 +1,98 @@
+//! restic writes, we read and write again: every file and every tree byte by byte, every chunk at the same place.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use format::{Chunker, Node, NodeKind, Tree, hash};
+use model::Id;
+
+use crate::binary::{Restic, VERSIONS, restic};
+use crate::hostile;
+use crate::opened::Opened;
+
+#[test]
+fn what_restic_wrote_is_read_and_written_again_byte_by_byte() {
+    let zones = ["America/New_York", "Asia/Kolkata", "UTC"];
+    for (version, zone) in VERSIONS.into_iter().zip(zones) {
+        for (repository_version, compression) in
+            [("1", None), ("2", Some("auto")), ("2", Some("max")), ("2", Some("off"))]
+        {
+            let Some(binary) = restic(version) else { continue };
+            let folder = tempfile::tempdir().unwrap();
+            let source = folder.path().join("source");
+            hostile::make(&source, version != "0.14");
+            let restic = Restic { binary, repository: folder.path().join("repository"), zone };
+            restic.succeed(folder.path(), &["init", "--repository-version", repository_version]);
+            let mut backup = vec!["backup", "--tag", "a,b", "--exclude", "*.<none>", "source", "/usr/share/zoneinfo"];
+            if let Some(compression) = compression {
+                backup.extend(["--compression", compression]);
+            }
+            restic.succeed(folder.path(), &backup);
+            restic.succeed(folder.path(), &["backup", "source", "--with-atime"]);
+
+            let opened = Opened::new(&restic.repository);
+            assert_eq!(opened.config.version.to_string(), repository_version);
+            assert_eq!(opened.snapshots.len(), 2);
+            let trees = opened.read_packs();
+            assert!(trees > 10, "{trees} trees");
+            let first = &opened.snapshots[0];
+            assert_eq!(first.tags, ["a", "b"]);
+            let root = descend(&opened, opened.tree(first.tree), &source);
+            let chunks = compare_folder(&opened, &root, &source);
+            assert!(chunks > 50, "{chunks} chunks");
+        }
+    }
+}
+
+/// The listing of an absolute path: restic has a node for each of its components, or for the last one only.
+fn descend(opened: &Opened, mut tree: Tree, path: &Path) -> Tree {
+    for component in path.components().skip(1) {
+        if let Some(node) = tree.find(component.as_os_str().as_bytes()) {
+            tree = opened.tree(node.subtree.unwrap());
+        }
+    }
+    tree
+}
+
+/// Compares names, targets and chunks with what is on the disk; returns how many chunks were compared.
+fn compare_folder(opened: &Opened, tree: &Tree, folder: &Path) -> usize {
+    let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort_by(|left, right| left.as_bytes().cmp(right.as_bytes()));
+    // Sockets are recorded by newer versions only.
+    names.retain(|name| name != "socket");
+    let recorded = tree.nodes.iter().filter(|node| node.kind != NodeKind::Socket);
+    let recorded: Vec<&OsStr> = recorded.map(|node| OsStr::from_bytes(&node.name)).collect();
+    assert_eq!(recorded, names);
+    tree.nodes.iter().map(|node| compare_node(opened, node, &folder.join(OsStr::from_bytes(&node.name)))).sum()
+}
+
+fn compare_node(opened: &Opened, node: &Node, path: &Path) -> usize {
+    assert_eq!(node.mode_difference, 0, "{node:?}");
+    assert!(node.other.is_empty(), "{node:?}");
+    match node.kind {
+        NodeKind::Dir => compare_folder(opened, &opened.tree(node.subtree.unwrap()), path),
+        NodeKind::File => {
+            let expected = chunks(&Chunker::new(opened.config.chunker_polynomial), &fs::read(path).unwrap());
+            assert_eq!(node.content.as_ref().unwrap(), &expected, "{}", path.display());
+            expected.len()
+        }
+        NodeKind::Symlink => {
+            let target = fs::read_link(path).unwrap().into_os_string();
+            assert_eq!(node.link_target.as_deref(), Some(target.as_bytes()));
+            0
+        }
+        _ => 0,
+    }
+}
+
+fn chunks(chunker: &Chunker, mut data: &[u8]) -> Vec<Id> {
+    let mut ids = Vec::new();
+    while !data.is_empty() {
+        let (chunk, rest) = data.split_at(chunker.cut(data));
+        ids.push(hash(chunk));
+        data = rest;
+    }
+    ids
+}
