@@ -11,10 +11,10 @@ use std::sync::Arc;
 use destinations::{Access, Destination, Limits, Location, RetryListener, open_heard};
 use format::{FileKind, FileName};
 use model::Secret;
-use suite::{Subject, passes};
+use suite::{Plant, Subject, passes};
 use testkit::{CephServer, MemoryFolder, RestServer, RestServerOptions};
 
-fn plant_in(root: PathBuf) -> Box<dyn Fn(&str, &[u8])> {
+fn plant_in(root: PathBuf) -> Plant {
     Box::new(move |path, bytes| {
         let path = root.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -1,5 +1,6 @@
 //! What a local folder promises beyond the suite: permissions, leftovers, hostile entries, full and read-only disks.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::print_stderr)] // a test that cannot be run says so
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

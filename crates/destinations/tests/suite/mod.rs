@@ -14,12 +14,15 @@ const MANY_FILES: u64 = 2_500;
 const LARGE_FILE_BYTES: usize = 16 << 20;
 const WRITERS_OF_ONE_NAME: usize = 20;
 
+/// Puts bytes at a path.
+pub(crate) type Plant = Box<dyn Fn(&str, &[u8])>;
+
 /// A place under test and what the suite has to know about it.
 pub(crate) struct Subject {
     /// A place where nothing was ever made.
     pub(crate) destination: Arc<dyn Destination>,
     /// Puts bytes at a path inside the place, behind the back of the client under test.
-    pub(crate) plant: Box<dyn Fn(&str, &[u8])>,
+    pub(crate) plant: Plant,
     /// Whether the place knows folders, so that a listing can tell a missing one from an empty one.
     pub(crate) has_folders: bool,
 }
