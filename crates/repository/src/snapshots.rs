@@ -142,13 +142,16 @@ impl Repository {
     }
 }
 
-/// Groups snapshots as restic's `--group-by` does; the key is host, paths, tags, each empty where not asked for.
+/// Host, paths and tags that a group of snapshots has in common; empty where they were not asked for.
+pub type GroupKey = (String, Vec<String>, Vec<String>);
+
+/// Groups snapshots as restic's `--group-by` does; the parts of the key are sorted.
 pub fn group_by(
     snapshots: Vec<(Id, Snapshot)>,
     host: bool,
     paths: bool,
     tags: bool,
-) -> BTreeMap<(String, Vec<String>, Vec<String>), Vec<(Id, Snapshot)>> {
+) -> BTreeMap<GroupKey, Vec<(Id, Snapshot)>> {
     let mut groups = BTreeMap::<_, Vec<_>>::new();
     for (id, snapshot) in snapshots {
         let sorted = |wanted: bool, values: &[String]| {

@@ -231,7 +231,7 @@ impl Walk<'_> {
             let parent_node = parent.as_ref().and_then(|tree| tree.find(name.to_bytes())).cloned();
             match self.entry(bench, place, name, name.to_bytes(), &stat, path, parent_node, source, depth + 1)? {
                 Some(Task::File(file)) if file.size() < SMALL_BYTES_MAX => {
-                    if let Some(full) = batch.add(file) {
+                    if let Some(full) = batch.add(*file) {
                         tasks.push(Task::Batch(full));
                     }
                 }
@@ -272,7 +272,8 @@ impl Walk<'_> {
             }
             NodeKind::Dir => {
                 let (name, source) = (name.to_owned(), source.clone());
-                Ok(Some(Task::Folder(FolderTask { place, name, path, node, parent_node, source, depth })))
+                let task = FolderTask { place, name, path, node, parent_node, source, depth };
+                Ok(Some(Task::Folder(Box::new(task))))
             }
             NodeKind::File => {
                 source.count_entry();
@@ -287,7 +288,7 @@ impl Walk<'_> {
                     return Ok(None);
                 }
                 let had_parent = parent_node.is_some();
-                Ok(Some(Task::File(File { place, name: name.to_owned(), path, node, had_parent })))
+                Ok(Some(Task::File(Box::new(File { place, name: name.to_owned(), path, node, had_parent }))))
             }
             NodeKind::Symlink => {
                 source.count_entry();

@@ -21,6 +21,9 @@ pub(super) struct Metadata {
     with_atime: bool,
 }
 
+/// An extended attribute: its name and its value.
+pub(super) type Attribute = (Vec<u8>, Vec<u8>);
+
 /// What identifies a state of a file: a file whose stamp is as it was has not been written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
@@ -69,7 +72,7 @@ impl Metadata {
             inode: stat.st_ino,
             device_id: stat.st_dev,
             size: if has_size { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },
-            links: if has_links { stat.st_nlink as u64 } else { 0 },
+            links: if has_links { stat.st_nlink } else { 0 },
             device: if has_device { stat.st_rdev } else { 0 },
             ..Node::default()
         })
@@ -96,7 +99,7 @@ pub(super) fn kind_of(stat: &Stat) -> Option<NodeKind> {
 /// Reads all extended attributes of `name` in `folder`, ACLs among them, sorted as the system lists them.
 ///
 /// The path goes through `/proc/self/fd`, the one way that works for every kind of entry and any length of path.
-pub(super) fn attributes(folder: BorrowedFd<'_>, name: &CStr) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+pub(super) fn attributes(folder: BorrowedFd<'_>, name: &CStr) -> Result<Vec<Attribute>, Errno> {
     let mut path = format!("/proc/self/fd/{}/", folder.as_raw_fd()).into_bytes();
     path.extend_from_slice(name.to_bytes());
     let mut names = [0u8; 1024];

@@ -25,11 +25,11 @@ use crate::threads;
 /// A piece of work for one worker.
 pub(super) enum Task {
     /// Walk a folder.
-    Folder(FolderTask),
+    Folder(Box<FolderTask>),
     /// Read several small files.
     Batch(Vec<File>),
     /// Read one file.
-    File(File),
+    File(Box<File>),
     /// Store the chunks of a part of a large file.
     Window(Window),
 }
@@ -77,9 +77,9 @@ impl<'a> Walk<'a> {
     /// One worker's shift.
     pub(super) fn work(&self, bench: &mut Bench) -> Result<()> {
         self.crew.shift(|task| match task {
-            Task::Folder(task) => self.folder(bench, task),
+            Task::Folder(task) => self.folder(bench, *task),
             Task::Batch(files) => files.into_iter().try_for_each(|file| self.file(bench, file)),
-            Task::File(file) => self.file(bench, file),
+            Task::File(file) => self.file(bench, *file),
             Task::Window(window) => self.window(bench, window),
         })
     }
