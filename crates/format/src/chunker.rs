@@ -127,10 +127,10 @@ impl Tables {
         let mut digests: [u64; LANES] = std::array::from_fn(|lane| self.digest_before(data, at + lane * LANE_BYTES));
         for step in 0..LANE_BYTES {
             let mut hit = false;
-            for lane in 0..LANES {
+            for (lane, digest) in digests.iter_mut().enumerate() {
                 let expired = lane * LANE_BYTES + step;
-                digests[lane] = self.roll(digests[lane], block[expired + WINDOW_BYTES], block[expired]);
-                hit |= digests[lane] & SPLIT_MASK == 0;
+                *digest = self.roll(*digest, block[expired + WINDOW_BYTES], block[expired]);
+                hit |= *digest & SPLIT_MASK == 0;
             }
             if hit {
                 // Rare: once per chunk. A lane further back may still hold an earlier cut, so they are gone through

@@ -13,7 +13,8 @@ use aes::{Aes128, Aes256};
 use ctr::CtrCore;
 use ctr::cipher::StreamCipherCoreWrapper;
 use ctr::flavors::Ctr128BE as BigEndian;
-use poly1305::Poly1305;
+use poly1305::universal_hash::UniversalHash;
+use poly1305::{Block, Poly1305};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -159,7 +160,12 @@ impl MasterKey {
         let mut one_time_key = Zeroizing::new([0; 32]);
         one_time_key[..16].copy_from_slice(&self.material.mac_r);
         one_time_key[16..].copy_from_slice(&pad);
-        Poly1305::new(&Array(*one_time_key)).compute_unpadded(text).into()
+        let mut mac = Poly1305::new(&Array(*one_time_key));
+        // Whole blocks go through the wide path, which is nearly twice as fast; the other one knows the short last
+        // block that Poly1305 has and universal hashes in general do not.
+        let (blocks, rest) = Block::slice_as_chunks(text);
+        mac.update(blocks);
+        mac.compute_unpadded(rest).into()
     }
 }
 
@@ -228,6 +234,23 @@ mod tests {
             derived[48..].copy_from_slice(&bytes::<16>(r));
             let found = MasterKey::from_derived(&derived).mac(&bytes(nonce), &hex::decode(message).unwrap());
             assert_eq!(hex::encode(found), mac);
+        }
+    }
+
+    /// Every length up to some blocks more than the wide path takes at once, against the plain path.
+    #[test]
+    fn the_wide_path_of_poly1305_is_the_plain_one() {
+        let master = MasterKey::generate().unwrap();
+        let text: Vec<u8> = (0..700_u32).map(|at| (at * at % 251) as u8).collect();
+        for length in 0..text.len() {
+            let nonce = [length as u8; NONCE_BYTES];
+            let mut pad = Array(nonce);
+            master.mac_nonce.encrypt_block(&mut pad);
+            let mut key = [0; 32];
+            key[..16].copy_from_slice(&master.material.mac_r);
+            key[16..].copy_from_slice(&pad);
+            let plain: [u8; MAC_BYTES] = Poly1305::new(&Array(key)).compute_unpadded(&text[..length]).into();
+            assert_eq!(master.mac(&nonce, &text[..length]), plain, "{length}");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use clock::{Clock, SystemClock};
 use format::{
     BlobKind, Chunker, Compression, Compressor, Config, FileKind, FileName, IndexFile, IndexedPack, KeyFile, KeyOwner,
     Lock, MasterKey, Moment, Node, NodeKind, PackWriter, ScryptCost, Snapshot, SnapshotSummary, Tree, hash, seal_file,
@@ -120,8 +121,7 @@ fn file_node(name: &str, contents: &[u8], chunker: &Chunker, mut store: impl FnM
 fn add_lock(restic: &Restic) {
     let opened = crate::opened::Opened::new(&restic.repository);
     // Not older than restic's limit for stale locks.
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let time = Moment { seconds: now.as_secs() as i64, nanoseconds: 0, offset_seconds: 0 };
+    let time = Moment::from(SystemClock::new().local());
     let mut lock = Lock::new(time, true);
     lock.hostname = "lock-host".to_owned();
     lock.username = "lock-user".to_owned();
