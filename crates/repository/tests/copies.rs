@@ -1,0 +1,206 @@
+//! One copy's trouble stays its own: dying, slow, lying and damaged copies beside healthy ones.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod room;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use destinations::Destination;
+use format::{FileKind, FileName};
+use model::{FaultKind, Verdict};
+use repository::backup::backup;
+use repository::copies::sync::sync;
+use repository::{Error, Event, Repository};
+use room::{PASSWORD, Room, small_tree};
+use testkit::{Act, Faulty, Gate, MemoryFolder, Script, Verb, When};
+
+/// A repository on three copies in memory, with one snapshot of `source`.
+fn three_copies(room: &Room) -> [Arc<MemoryFolder>; 3] {
+    small_tree(&room.path("source"));
+    let copies = ["first", "second", "third"].map(|name| Arc::new(MemoryFolder::new(name)));
+    let request =
+        repository::InitRequest { cost: format::ScryptCost::FAST_FOR_TESTS, ..repository::InitRequest::default() };
+    let repository = Repository::init(
+        copies.each_ref().map(|copy| copy.clone() as Arc<dyn Destination>).to_vec(),
+        &PASSWORD.to_owned().into(),
+        &request,
+        room.surroundings(),
+    );
+    room.backup(&repository.unwrap(), Path::new("source"));
+    copies
+}
+
+fn with_faults(
+    copies: &[Arc<MemoryFolder>; 3],
+    number: usize,
+    script: Script,
+) -> (Vec<Arc<dyn Destination>>, Arc<Faulty<MemoryFolder>>) {
+    let faulty = Arc::new(Faulty::new(copies[number].clone(), script));
+    let mut destinations: Vec<Arc<dyn Destination>> = copies.iter().map(|copy| copy.clone() as _).collect();
+    destinations[number] = faulty.clone();
+    (destinations, faulty)
+}
+
+fn plain(copies: &[Arc<MemoryFolder>; 3]) -> Vec<Arc<dyn Destination>> {
+    copies.iter().map(|copy| copy.clone() as _).collect()
+}
+
+/// Everything but locks must be equal.
+fn assert_equal_copies(copies: &[Arc<MemoryFolder>; 3]) {
+    let without_locks = |copy: &MemoryFolder| {
+        let mut files = copy.files();
+        files.retain(|name, _| name.kind() != FileKind::Lock);
+        files
+    };
+    assert!(without_locks(&copies[0]) == without_locks(&copies[1]), "first and second differ");
+    assert!(without_locks(&copies[0]) == without_locks(&copies[2]), "first and third differ");
+}
+
+#[test]
+fn a_copy_that_dies_at_any_operation_harms_nobody_and_is_healed_by_the_next_run() {
+    let room = Room::new();
+    let copies = three_copies(&room);
+    let state = copies.each_ref().map(|copy| copy.files());
+    std::fs::write(room.path("source/new"), vec![42; 900_000]).unwrap();
+    let operations = {
+        let (destinations, faulty) = with_faults(&copies, 1, Script::new(0));
+        room.backup(&room.open_with(destinations).unwrap(), Path::new("source"));
+        faulty.count()
+    };
+    assert!(operations > 10, "{operations}");
+    for at in 1..=operations {
+        for act in [Act::DieBefore, Act::DieAfter] {
+            copies.iter().zip(&state).for_each(|(copy, files)| copy.reset(files.clone()));
+            let (destinations, faulty) = with_faults(&copies, 1, Script::new(at).with(When::At(at), act.clone()));
+            let report = room
+                .open_with(destinations)
+                .and_then(|repository| backup(&repository, &room.request(&[Path::new("source")])))
+                .unwrap_or_else(|error| panic!("operation {at} {act:?}: {error}"));
+            assert!(faulty.fired() > 0, "operation {at} was never reached");
+            // The last operation is the removal of the lock, when everything has been said.
+            let expected =
+                if faulty.operations()[at as usize - 1].verb == Verb::Remove { Verdict::Ok } else { Verdict::Partial };
+            assert_eq!(report.verdict, expected, "operation {at} {act:?}: {:?}", report.copies);
+            assert_eq!(report.copies[0].verdict, Verdict::Ok);
+            assert_eq!(report.copies[2].verdict, Verdict::Ok);
+            let healed = room.backup(&room.open_with(plain(&copies)).unwrap(), Path::new("source"));
+            assert_eq!(healed.verdict, Verdict::Ok, "operation {at} {act:?}: {:?}", healed.copies);
+            let synced = sync(&room.open_with(plain(&copies)).unwrap()).unwrap();
+            assert_eq!(synced.verdict, Verdict::Ok);
+            for copy in &copies {
+                let snapshots = copy.names(FileKind::Snapshot);
+                assert_eq!(snapshots.len(), 3, "operation {at} {act:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_slow_copy_is_fed_from_a_fast_one() {
+    let room = Room::new();
+    let copies = three_copies(&room);
+    // More than one copy's queue holds.
+    testkit::corpus::random_file(&room.path("source/big"), 150 << 20, 7).unwrap();
+    let gate = Gate::closed();
+    let script = Script::new(1).with(When::Kind(Verb::Write, FileKind::Pack), Act::Wait(gate.clone()));
+    let (destinations, _) = with_faults(&copies, 2, script);
+    let repository = room.open_with(destinations).unwrap();
+    let report = std::thread::scope(|scope| {
+        let running = scope.spawn(|| backup(&repository, &room.request(&[Path::new("source")])).unwrap());
+        // The others finish while the third has not written one pack.
+        let others_done = || copies[..2].iter().all(|copy| copy.names(FileKind::Snapshot).len() == 2);
+        assert!(testkit::process::wait_until(std::time::Duration::from_secs(120), others_done));
+        assert!(gate.waiting() > 0);
+        gate.open();
+        running.join().unwrap()
+    });
+    assert_eq!(report.verdict, Verdict::Ok, "{:?}", report.copies);
+    assert_equal_copies(&copies);
+}
+
+#[test]
+fn a_full_copy_is_named_and_the_others_finish() {
+    let room = Room::new();
+    let copies = three_copies(&room);
+    std::fs::write(room.path("source/new"), vec![9; 900_000]).unwrap();
+    let full = Script::new(2).with(When::Kind(Verb::Write, FileKind::Pack), Act::FailBefore(FaultKind::Full));
+    let (destinations, faulty) = with_faults(&copies, 0, full);
+    let report = room.backup(&room.open_with(destinations).unwrap(), Path::new("source"));
+    assert!(faulty.fired() > 0);
+    assert_eq!(report.verdict, Verdict::Partial);
+    assert_eq!(report.copies[0].fault.as_ref().unwrap().kind, FaultKind::Full);
+    assert_eq!(copies[0].names(FileKind::Snapshot).len(), 1);
+    assert_eq!(copies[1].names(FileKind::Snapshot).len(), 2);
+    sync(&room.open_with(plain(&copies)).unwrap()).unwrap();
+    assert_equal_copies(&copies);
+}
+
+#[test]
+fn when_every_copy_dies_the_run_fails_and_says_of_which() {
+    let room = Room::new();
+    let copies = three_copies(&room);
+    std::fs::write(room.path("source/new"), vec![9; 900_000]).unwrap();
+    let destinations = copies.each_ref().map(|copy| {
+        let dies = Script::new(3).with(When::Kind(Verb::Write, FileKind::Pack), Act::DieBefore);
+        Arc::new(Faulty::new(copy.clone(), dies)) as Arc<dyn Destination>
+    });
+    let repository = room.open_with(destinations.to_vec()).unwrap();
+    let end = backup(&repository, &room.request(&[Path::new("source")]));
+    let Err(Error::NoCopyLeft(faults)) = end else { panic!("{end:?}") };
+    assert_eq!(faults.len(), 3);
+}
+
+#[test]
+fn wrong_bytes_of_one_copy_are_told_and_taken_from_another() {
+    let room = Room::new();
+    let copies = three_copies(&room);
+    let lies = Script::new(4).with(When::Every(Verb::Read), Act::FlipBit);
+    let (destinations, faulty) = with_faults(&copies, 0, lies);
+    let repository = room.open_with(destinations).unwrap();
+    let listing = repository.snapshots().unwrap();
+    assert_eq!(listing.snapshots.len(), 1);
+    let indexed = repository.indexed().unwrap();
+    let blobs: Vec<_> = indexed.index.iter().collect();
+    for (kind, id, _) in blobs {
+        let plain = indexed.blob(kind, &id).unwrap();
+        assert_eq!(format::hash(&plain), id);
+    }
+    assert!(faulty.fired() > 0);
+    let told = room
+        .witness
+        .events()
+        .iter()
+        .filter(|event| matches!(event, Event::Damage(damage) if damage.copy.contains("first")))
+        .count();
+    assert!(told > 0);
+    // Alone, the same copy gives an error that names the file, and never wrong bytes.
+    let alone: Arc<dyn Destination> =
+        Arc::new(Faulty::new(copies[0].clone(), Script::new(5).with(When::Every(Verb::Read), Act::FlipBit)));
+    let error = room.open_with(vec![alone]).unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("keys/") || error.to_string().contains("config"), "{error}");
+}
+
+#[test]
+fn a_damaged_config_is_told_from_another_repository() {
+    let room = Room::new();
+    let copies = three_copies(&room);
+    copies[2].damage(FileName::CONFIG, |bytes| bytes[20] ^= 1);
+    let repository = room.open_with(plain(&copies)).unwrap();
+    assert_eq!(repository.copies().live().count(), 2);
+    let fault = repository.copies().all()[2].lost().unwrap();
+    assert_eq!(fault.kind, FaultKind::Damaged, "{fault}");
+}
+
+#[test]
+fn a_copy_without_a_repository_is_left_out_and_nothing_is_created_there() {
+    let room = Room::new();
+    let copies = three_copies(&room);
+    copies[1].reset(Default::default());
+    let repository = room.open_with(plain(&copies)).unwrap();
+    let report = room.backup(&repository, Path::new("source"));
+    assert_eq!(report.verdict, Verdict::Partial);
+    assert_eq!(report.copies[1].fault.as_ref().unwrap().kind, FaultKind::NotFound);
+    assert!(copies[1].files().is_empty());
+}
