@@ -1,0 +1,253 @@
+//! Check: whether each copy on its own gives every snapshot back, and whether the copies are equal.
+//!
+//! A check believes nothing that it did not see: every small file is read and compared with its name, every tree is
+//! read, and with `--read-data` every byte of every pack is, down to the hash of each blob. No copy helps another: a
+//! copy that is sound only together with the others is reported as damaged. Nothing is ever changed, and no damage
+//! ends a check early.
+//!
+//! The stages of one copy: [`structure`] (small files, index against listing), [`packs`] (data packs first, then tree
+//! packs, each read once), [`graph`] (what the snapshots reach), [`affected`] (names for what is lost). Then the
+//! copies beside each other: [`compare`].
+
+mod affected;
+mod bits;
+mod catalog;
+mod compare;
+mod crew;
+mod graph;
+mod packs;
+mod place;
+mod report;
+mod session;
+mod structure;
+mod subset;
+
+use std::collections::{HashMap, HashSet};
+
+use format::BlobKind;
+use model::Id;
+
+use crate::error::{Error, Result};
+use crate::repository::Repository;
+use crate::threads;
+use affected::Naming;
+use bits::Bits;
+use catalog::Catalog;
+use compare::Side;
+use graph::Graph;
+use packs::{Job, Opened, Outcome, PackReader, Want};
+use place::{Place, Trouble};
+use session::Session;
+use structure::{Listings, Structure};
+
+pub use report::{Affected, CheckReport, CopyReport, Counts, Finding, Lacking, Loss};
+pub use subset::{ReadData, Subset};
+
+/// Packs in memory at the same time, beyond one for each core: they are on their way from the destination.
+const READ_AHEAD: usize = 2;
+
+/// What to check.
+#[derive(Debug, Clone, Default)]
+pub struct CheckRequest {
+    /// How much of the packs' content to read.
+    pub read: ReadData,
+    /// The copies to check, by their number in [`crate::copies::CopySet::all`]; none means all.
+    pub copies: Option<Vec<usize>>,
+    /// Threads that read and verify packs; none means as the machine has cores, and a few to wait for the destination.
+    pub threads: Option<usize>,
+    /// Where a random part comes from; none means a new one.
+    pub seed: Option<u64>,
+}
+
+/// What is left of a copy's check for the comparison.
+struct Seen {
+    copy: String,
+    listings: Listings,
+    indexed: HashSet<Id>,
+}
+
+/// Checks the copies, one after the other. An error means that the check itself could not go on; everything that is
+/// wrong with a copy is in the report.
+pub fn check(repository: &Repository, request: &CheckRequest) -> Result<CheckReport> {
+    let all = repository.copies().all();
+    let chosen = request.copies.clone().unwrap_or_else(|| (0..all.len()).collect());
+    if let Some(wrong) = chosen.iter().find(|number| **number >= all.len()) {
+        return Err(Error::Request(format!("there is no copy number {wrong}: {} were named", all.len())));
+    }
+    let seed = match request.seed {
+        Some(seed) => seed,
+        None => getrandom::u64().map_err(|error| Error::Request(format!("no random numbers: {error}")))?,
+    };
+    let opened = Opened::default();
+    let mut report = CheckReport { copies: Vec::new(), lacking: Vec::new(), seed };
+    let mut seen = Vec::new();
+    for copy in chosen.iter().filter_map(|number| all.get(*number)) {
+        repository.cancel().check()?;
+        let place = Place::new(copy.destination().as_ref(), repository.copies().runtime(), repository.master());
+        let mut session = Session {
+            place: &place,
+            observer: repository.observer(),
+            cancel: repository.cancel(),
+            workers: request.threads.unwrap_or_else(|| threads::count() + READ_AHEAD),
+            report: CopyReport { copy: copy.place().to_owned(), ..CopyReport::default() },
+        };
+        match copy.lost() {
+            Some(fault) => session.report.fault = Some(fault.clone()),
+            None => seen.extend(check_copy(&mut session, repository, request.read, seed, &opened)?),
+        }
+        report.copies.push(session.report);
+    }
+    let sides: Vec<Side<'_>> =
+        seen.iter().map(|seen| Side { copy: &seen.copy, listings: &seen.listings, indexed: &seen.indexed }).collect();
+    report.lacking = compare::compare(&sides);
+    Ok(report)
+}
+
+/// Checks one copy. Gives its listings, where they could be taken.
+fn check_copy(
+    session: &mut Session<'_>,
+    repository: &Repository,
+    read: ReadData,
+    seed: u64,
+    opened: &Opened,
+) -> Result<Option<Seen>> {
+    let Ok(listings) = Listings::gather(session.place) else {
+        session.report.fault = session.place.lost().cloned();
+        return Ok(None);
+    };
+    let Structure { snapshots, catalog, mut bad } = structure::check(session, &listings, repository.config())?;
+    let mut graph = Graph::new(catalog.tree_entries());
+    let (data, trees) = jobs(&catalog, read, seed);
+    let size = |jobs: &[Job<'_>]| jobs.iter().filter_map(|job| job.pack.size).sum::<u64>();
+    session.progress().found((data.len() + trees.len()) as u64, size(&data) + size(&trees));
+    // Data first: when trees are read, every blob that is lost is known, and no content list has to be kept. Trees in
+    // packs of data are judged with the other trees, when all is known.
+    read_packs(session, &catalog, &data, &mut bad, None, opened)?;
+    read_packs(session, &catalog, &trees, &mut bad, Some(&mut graph), opened)?;
+    if let Some(fault) = session.place.lost() {
+        session.report.fault = Some(fault.clone());
+    } else {
+        follow(session, &catalog, &graph, &bad, &snapshots)?;
+    }
+    finish(session);
+    let indexed = catalog.packs().iter().map(|pack| pack.id).collect();
+    Ok(Some(Seen { copy: session.report.copy.clone(), listings, indexed }))
+}
+
+/// Which packs to read: those with data that were asked for, and all with trees.
+fn jobs(catalog: &Catalog, read: ReadData, seed: u64) -> (Vec<Job<'_>>, Vec<Job<'_>>) {
+    let there: Vec<_> = catalog.packs().iter().filter(|pack| pack.size.is_some()).collect();
+    let sizes: Vec<(Id, u64)> = there.iter().map(|pack| (pack.id, pack.size.unwrap_or_default())).collect();
+    let chosen = match read {
+        ReadData::No => vec![false; there.len()],
+        ReadData::All => vec![true; there.len()],
+        ReadData::Subset(subset) => subset.choose(&sizes, seed),
+    };
+    let mut data = Vec::new();
+    let mut trees = Vec::new();
+    for (pack, is_chosen) in there.into_iter().zip(chosen) {
+        // A pack without blobs in the index is read like data: its header may tell more.
+        let is_data = pack.has_data || !pack.has_trees;
+        if is_data && is_chosen {
+            data.push(Job { pack, want: Want::Whole });
+        }
+        if pack.has_trees {
+            trees.push(Job { pack, want: if pack.has_data { Want::Trees } else { Want::Whole } });
+        }
+    }
+    (data, trees)
+}
+
+fn read_packs(
+    session: &mut Session<'_>,
+    catalog: &Catalog,
+    jobs: &[Job<'_>],
+    bad: &mut Bits,
+    mut graph: Option<&mut Graph>,
+    opened: &Opened,
+) -> Result<()> {
+    let known_bad = bad.clone();
+    let reader = PackReader { place: session.place, catalog, bad: &known_bad, opened };
+    let (workers, cancel) = (session.workers, session.cancel);
+    crew::run(
+        workers,
+        jobs,
+        cancel,
+        |job| (reader.read(job), job.pack.size),
+        |(outcome, size)| {
+            session.progress().done(1, size.unwrap_or_default());
+            if let Some(graph) = graph.as_deref_mut() {
+                outcome.trees.iter().for_each(|facts| graph.add(facts));
+            }
+            collect(session, outcome, bad);
+        },
+    )
+}
+
+fn collect(session: &mut Session<'_>, outcome: Outcome, bad: &mut Bits) {
+    let report = &mut session.report;
+    report.counts.blobs_read += outcome.blobs_read;
+    report.counts.packs_read += u64::from(outcome.read_whole);
+    report.suggest_repair_index |= outcome.index_differs;
+    outcome.bad.iter().for_each(|number| {
+        bad.insert(*number);
+    });
+    if let Some(trouble) = outcome.trouble {
+        if matches!(trouble, Trouble::Damaged(_)) {
+            report.broken_packs.push(outcome.pack);
+        }
+        let hint = "remove it, then `triplicate copies sync` fetches it from a sound copy";
+        session.damage(format::FileName::pack(outcome.pack), trouble, hint);
+    }
+}
+
+/// Follows the snapshots through the trees, and names what is lost.
+fn follow(
+    session: &mut Session<'_>,
+    catalog: &Catalog,
+    graph: &Graph,
+    bad: &Bits,
+    snapshots: &[(Id, Id)],
+) -> Result<()> {
+    let roots: Vec<usize> = snapshots.iter().filter_map(|(_, tree)| catalog.rank(BlobKind::Tree, tree)).collect();
+    let reached = graph.reach(roots);
+    session.report.counts.trees = reached.trees;
+    let mut naming = Naming { catalog, graph, reached: &reached, bad, kept: HashMap::new() };
+    naming.name_all(session, snapshots)?;
+    // What no index has is a damage that belongs to no file; the snapshot that lacks it stands for it.
+    for snapshot in session.report.affected_snapshots.clone() {
+        let first = session.report.affected.iter().find(|affected| affected.snapshot == snapshot);
+        let Some(first) = first else { continue };
+        let path = String::from_utf8_lossy(&first.path).into_owned();
+        let why = Trouble::Damaged(format!("it cannot be restored in full from this copy; `{path}` is the first loss"));
+        let hint = "name a sound copy with -r when you restore; `triplicate copies sync` brings missing files";
+        session.damage(format::FileName::new(format::FileKind::Snapshot, snapshot), why, hint);
+    }
+    Ok(())
+}
+
+/// Last words on a copy.
+fn finish(session: &mut Session<'_>) {
+    let again = session.place.read_again();
+    session.report.counts.bytes_read = session.place.bytes_read();
+    if again > 0 {
+        session
+            .report
+            .note(format!("{again} files arrived damaged once and were right when read again: check the line"));
+    }
+    let report = &mut session.report;
+    report.broken_packs.sort_unstable();
+    report.broken_packs.dedup();
+    report.affected_snapshots.sort_unstable();
+    report.affected_snapshots.dedup();
+    let counts = report.counts;
+    if counts.packs_unindexed > 0 {
+        report.note(format!(
+            "{} packs ({} bytes) are in no index: harmless, a prune removes them",
+            counts.packs_unindexed, counts.bytes_unindexed
+        ));
+    }
+    if counts.blobs_duplicate > 0 {
+        report.note(format!("{} blobs are stored twice: harmless, a prune removes them", counts.blobs_duplicate));
+    }
+}

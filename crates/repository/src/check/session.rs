@@ -1,0 +1,42 @@
+//! What the stages of a check of one copy share: the copy, the report that grows, and whoever watches.
+
+use format::FileName;
+
+use super::place::{Place, Trouble};
+use super::report::{CopyReport, Finding};
+use crate::error::Damage;
+use crate::observer::{Cancel, Event, Observer, Progress};
+
+pub(super) struct Session<'a> {
+    pub(super) place: &'a Place<'a>,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) cancel: &'a Cancel,
+    pub(super) workers: usize,
+    pub(super) report: CopyReport,
+}
+
+impl Session<'_> {
+    pub(super) fn progress(&self) -> &Progress {
+        self.observer.progress()
+    }
+
+    /// Notes a damage of a file. A lost copy is no damage of the files that could not be read after that.
+    pub(super) fn damage(&mut self, name: FileName, trouble: Trouble, hint: &'static str) {
+        self.damage_of(name.path(), trouble, hint);
+    }
+
+    pub(super) fn damage_of(&mut self, file: impl Into<String>, trouble: Trouble, hint: &'static str) {
+        let Trouble::Damaged(why) = trouble else { return };
+        let damage = Damage { copy: self.report.copy.clone(), file: file.into(), why };
+        self.progress().troubles.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.observer.event(Event::Damage(damage.clone()));
+        self.report.add(Finding { damage, hint });
+    }
+
+    /// Notes that a whole snapshot is lost with its file.
+    pub(super) fn affected_snapshot(&mut self, name: FileName, trouble: &Trouble) {
+        if let (Trouble::Damaged(_), Some(id)) = (trouble, name.id()) {
+            self.report.affected_snapshots.push(id);
+        }
+    }
+}
