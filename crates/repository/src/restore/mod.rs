@@ -1,0 +1,187 @@
+//! Restore: a snapshot, or a part of it, becomes files again.
+//!
+//! ```text
+//! walk (listings, folders) --batches--> examine (what is there?) -> reads (which chunks, from where?)
+//!                                       -> fetch and write (many threads) -> metadata -> further names -> folders
+//! ```
+//!
+//! **Never outside the target.** The target is opened once; everything below it is reached from open folders by names
+//! that were checked to be one component, without following a link ([`target`], [`place`]). What stands in the way of
+//! an entry is replaced, never written through.
+//!
+//! **Never wrong bytes.** A chunk is checked against its id before it is written, and comes from whichever copy has it
+//! sound. A file of which a chunk is lost is named in the report and removed, unless [`Incomplete::Keep`] asks for what
+//! there is; everything else goes on.
+//!
+//! **Resumable.** A second run into the same target compares what is there chunk by chunk and fetches what differs.
+//!
+//! **Bounded memory.** Work goes in batches of bounded size, reads are at most 8 MiB for each thread, and open files
+//! and folders are counted. What grows with the snapshot is one record for each file with several names, until all of
+//! its names were seen.
+//!
+//! The repository is only read. Owners that only root may set are counted; sockets are named and left out, as in restic.
+
+mod attributes;
+mod batch;
+mod content;
+mod examine;
+mod fetch;
+mod finish;
+mod folder;
+mod further;
+mod job;
+mod metadata;
+mod name;
+mod names_of_files;
+mod place;
+mod reads;
+mod report;
+mod request;
+mod surplus;
+mod target;
+mod verify;
+mod walk;
+
+#[cfg(test)]
+mod target_tests;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
+
+use format::Snapshot;
+
+pub use report::RestoreReport;
+pub use request::{Incomplete, Overwrite, RestoreRequest, UnknownOverwrite};
+
+use self::batch::Batch;
+use self::folder::Folders;
+use self::report::Tally;
+use self::target::Target;
+use self::walk::{Walk, find_subfolder};
+use crate::error::{Error, Result};
+use crate::observer::Observer;
+use crate::repository::Indexed;
+use crate::threads;
+
+/// Fewest and most threads that fetch and write when the request does not say.
+const CREW_MIN: usize = 4;
+const CREW_MAX: usize = 12;
+
+/// Most threads that a request may ask for: each holds a read and a chunk in memory.
+const CREW_ASKED_MAX: usize = 64;
+
+/// Restores what `request` asks for from `snapshot`.
+///
+/// An `Err` means that the restore as a whole did not come to its end; it can be run again and continues with what is
+/// there. Trouble with single entries is in the report, which then has no good verdict.
+pub fn restore(
+    indexed: &Indexed<'_>,
+    snapshot: &Snapshot,
+    request: &RestoreRequest,
+    observer: &dyn Observer,
+) -> Result<RestoreReport> {
+    check(request)?;
+    let top = match &request.subfolder {
+        Some(subfolder) => find_subfolder(indexed, snapshot.tree, subfolder)?,
+        None => snapshot.tree,
+    };
+    let restoration = Restoration::new(indexed, request, observer)?;
+    let (sender, receiver) = sync_channel::<Batch>(1);
+    let (walked, worked) = std::thread::scope(|scope| {
+        let walk = Walk::new(&restoration, sender);
+        let walker = scope.spawn(move || walk.run(top));
+        let worked = receiver.into_iter().try_for_each(|batch| restoration.work_on(batch));
+        let walked =
+            walker.join().unwrap_or_else(|_| Err(Error::Request("the walk of the snapshot failed".to_owned())));
+        (walked, worked)
+    });
+    worked.and(walked)?;
+    Ok(restoration.tally.into_report())
+}
+
+fn check(request: &RestoreRequest) -> Result<()> {
+    let refused = |why: &str| Err(Error::Request(why.to_owned()));
+    if request.target.as_os_str().is_empty() {
+        return refused("no folder to restore into was named");
+    }
+    if request.dry_run && request.verify {
+        return refused("a dry run writes nothing that could be verified");
+    }
+    let is_root = request.target.components().all(|part| matches!(part, std::path::Component::RootDir));
+    if request.delete && is_root && request.selection.takes_everything() {
+        return refused("removing what is not in the snapshot from `/` needs an include or an exclude");
+    }
+    Ok(())
+}
+
+/// A restore under way.
+struct Restoration<'a> {
+    indexed: &'a Indexed<'a>,
+    request: &'a RestoreRequest,
+    /// None in a dry run into a target that is not there.
+    folders: Option<Folders>,
+    tally: Tally<'a>,
+    crew: usize,
+}
+
+impl<'a> Restoration<'a> {
+    fn new(indexed: &'a Indexed<'a>, request: &'a RestoreRequest, observer: &'a dyn Observer) -> Result<Self> {
+        let failed = |source: std::io::Error| Error::local("open the target", &request.target, source);
+        let target = if request.dry_run {
+            match Target::open(&request.target) {
+                Ok(target) => Some(target),
+                Err(rustix::io::Errno::NOENT) => None,
+                Err(error) => return Err(failed(error.into())),
+            }
+        } else {
+            Some(Target::create(&request.target).map_err(failed)?)
+        };
+        let crew = match request.threads {
+            0 => (2 * threads::count()).clamp(CREW_MIN, CREW_MAX),
+            asked => asked.min(CREW_ASKED_MAX),
+        };
+        Ok(Self { indexed, request, folders: target.map(Folders::new), tally: Tally::new(observer), crew })
+    }
+
+    /// Works on one batch from its entries to the folders that are complete after it.
+    fn work_on(&self, batch: Batch) -> Result<()> {
+        self.restore_entries(&batch.entries)?;
+        let singles = self.make_further_names(batch.further)?;
+        self.restore_entries(&singles)?;
+        for finished in batch.finished {
+            self.indexed.repository.cancel().check()?;
+            self.finish_folder(finished);
+        }
+        Ok(())
+    }
+
+    /// Whether an error leaves nothing to go on with: nobody wants it any more, or no copy can be reached.
+    fn ends_everything(&self, error: &Error) -> bool {
+        matches!(error, Error::Interrupted) || self.indexed.repository.copies().live().next().is_none()
+    }
+
+    /// Lets the crew take the numbers below `count` in order, each thread with tools of its own.
+    fn each<T>(
+        &self,
+        count: usize,
+        tools: impl Fn() -> T + Sync,
+        work: impl Fn(&mut T, usize) -> Result<()> + Sync,
+    ) -> Result<()> {
+        let next = AtomicUsize::new(0);
+        let failed = std::sync::atomic::AtomicBool::new(false);
+        threads::run(self.crew.min(count), |_| {
+            let mut tools = tools();
+            while !failed.load(Ordering::Relaxed) {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= count {
+                    break;
+                }
+                self.indexed.repository.cancel().check()?;
+                work(&mut tools, number).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+            }
+            Ok(())
+        })
+    }
+}
