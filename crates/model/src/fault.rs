@@ -116,7 +116,9 @@ impl Fault {
             FaultKind::Failing => Some("the destination has trouble of its own; see its log"),
             FaultKind::Refused => Some("check that the URL names a place of this kind"),
             FaultKind::Exists => Some("the name is taken by other content; nothing was overwritten"),
-            FaultKind::Damaged => Some("run `triplicate check --read-data`; other copies are used where they are sound"),
+            FaultKind::Damaged => {
+                Some("run `triplicate check --read-data`; other copies are used where they are sound")
+            }
             FaultKind::Misconfigured => Some("see `triplicate help destinations`"),
             FaultKind::Interrupted => None,
         }

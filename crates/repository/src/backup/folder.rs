@@ -310,7 +310,16 @@ impl Walk<'_> {
 
     fn read_attributes(&self, node: &mut Node, folder: BorrowedFd<'_>, name: &CStr, path: &std::path::Path) {
         match metadata::attributes(folder, name) {
-            Ok(attributes) => node.extended_attributes = attributes,
+            Ok(attributes) => {
+                // In the format, names of attributes are text; other bytes would come back as something else.
+                let (kept, lost): (Vec<_>, Vec<_>) =
+                    attributes.into_iter().partition(|(name, _)| std::str::from_utf8(name).is_ok());
+                node.extended_attributes = kept;
+                for (name, _) in lost {
+                    let cause = format!("the extended attribute `{}` has a name that is not text", name.escape_ascii());
+                    self.trouble(path.to_owned(), TroubleKind::Metadata, cause);
+                }
+            }
             Err(Errno::NOENT) => {}
             Err(error) => {
                 self.trouble(path.to_owned(), TroubleKind::Metadata, format!("extended attributes: {error}"));

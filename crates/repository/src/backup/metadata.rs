@@ -55,7 +55,12 @@ impl Metadata {
         let kind = kind_of(stat)?;
         let mtime = self.time(stat.st_mtime, stat.st_mtime_nsec as u32);
         let has_size = kind == NodeKind::File;
-        let has_links = !matches!(kind, NodeKind::Dir | NodeKind::Fifo | NodeKind::Socket);
+        // restic leaves the count out for pipes and sockets; one with a second name needs it to get that name back.
+        let has_links = match kind {
+            NodeKind::Dir => false,
+            NodeKind::Fifo | NodeKind::Socket => stat.st_nlink > 1,
+            _ => true,
+        };
         let has_device = matches!(kind, NodeKind::Device | NodeKind::CharDevice);
         Some(Node {
             name: name.to_vec(),
