@@ -31,8 +31,11 @@ pub type NodeTime = Moment;
 
 impl Moment {
     /// An instant in the offset that `zone` has then.
+    ///
+    /// Local mean times, before about 1920, have offsets with seconds, for which the text has no room. restic cuts
+    /// them off in the text only and so records another instant; here the instant is kept and the offset is cut.
     pub fn local(seconds: i64, nanoseconds: u32, zone: &TimeZone) -> Self {
-        let offset_seconds = zone.to_offset(nearest_timestamp(seconds, 0)).seconds();
+        let offset_seconds = whole_minutes(zone.to_offset(nearest_timestamp(seconds, 0)).seconds());
         Self { seconds, nanoseconds, offset_seconds }
     }
 
@@ -81,7 +84,7 @@ impl Moment {
         if self.offset_seconds == 0 {
             return out.push(b'Z');
         }
-        // Seconds of an offset, as local times before 1900 have them, are cut off; the sign is that of the rest.
+        // Nothing in this crate makes an offset with seconds; they are cut off as Go does.
         let minutes = self.offset_seconds / 60;
         out.push(if minutes < 0 { b'-' } else { b'+' });
         append_padded(out, minutes.unsigned_abs() / 60, 2);
@@ -120,7 +123,7 @@ impl From<&Zoned> for Moment {
             seconds -= 1;
             fraction += 1_000_000_000;
         }
-        Self { seconds, nanoseconds: fraction.unsigned_abs(), offset_seconds: zoned.offset().seconds() }
+        Self { seconds, nanoseconds: fraction.unsigned_abs(), offset_seconds: whole_minutes(zoned.offset().seconds()) }
     }
 }
 
@@ -158,6 +161,10 @@ impl FromStr for Moment {
     fn from_str(text: &str) -> Result<Self> {
         Self::parse(text.as_bytes()).ok_or_else(|| FormatError::malformed("a time", "not in the form of RFC 3339"))
     }
+}
+
+fn whole_minutes(offset_seconds: i32) -> i32 {
+    offset_seconds - offset_seconds % 60
 }
 
 fn nearest_timestamp(seconds: i64, nanoseconds: u32) -> Timestamp {
@@ -236,4 +243,74 @@ fn offset(text: &[u8]) -> Option<i32> {
     }
     let seconds = (hours * 3600 + minutes * 60) as i32;
     Some(if sign == b'-' { -seconds } else { seconds })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn text(seconds: i64, nanoseconds: u32, offset_seconds: i32) -> String {
+        Moment { seconds, nanoseconds, offset_seconds }.to_string()
+    }
+
+    #[test]
+    fn texts_are_those_of_go() {
+        assert_eq!(text(0, 0, 0), "1970-01-01T00:00:00Z");
+        assert_eq!(text(0, 120, 7200), "1970-01-01T02:00:00.00000012+02:00");
+        assert_eq!(text(1_700_000_000, 500_000_000, -16_200), "2023-11-14T17:43:20.5-04:30");
+        assert_eq!(text(-1, 999_999_999, 0), "1969-12-31T23:59:59.999999999Z");
+        assert_eq!(text(-62_135_596_800, 0, 0), "0001-01-01T00:00:00Z");
+        assert_eq!(text(951_782_400, 0, 0), "2000-02-29T00:00:00Z");
+        assert_eq!(text(0, 0, 30), "1970-01-01T00:00:30+00:00");
+    }
+
+    #[test]
+    fn years_outside_four_digits_are_moved_to_the_nearest() {
+        assert_eq!(text(-62_167_219_200, 0, 0), "0000-01-01T00:00:00Z");
+        assert_eq!(text(-62_167_219_201, 0, 0), "0000-12-31T23:59:59Z");
+        assert_eq!(text(253_402_300_799, 0, 0), "9999-12-31T23:59:59Z");
+        assert_eq!(text(253_402_300_799, 0, 60), "9999-01-01T00:00:59+00:01");
+        // The 29th of February 12000.
+        assert_eq!(text(316_521_302_400, 1, 0), "9999-03-01T00:00:00.000000001Z");
+        for extreme in [i64::MIN, i64::MAX] {
+            assert!(text(extreme, 0, -86_340).parse::<Moment>().is_ok());
+        }
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        for wrong in [
+            "",
+            "1970-01-01",
+            "1970-01-01T00:00:00",
+            "1970-01-01 00:00:00Z",
+            "1970-02-30T00:00:00Z",
+            "1970-13-01T00:00:00Z",
+            "1970-00-01T00:00:00Z",
+            "1970-01-00T00:00:00Z",
+            "1970-01-01T24:00:00Z",
+            "1970-01-01T00:60:00Z",
+            "1970-01-01T00:00:60Z",
+            "1970-01-01T00:00:00.Z",
+            "1970-01-01T00:00:00.1234567890Z",
+            "1970-01-01T00:00:00+24:00",
+            "1970-01-01T00:00:00+00:60",
+            "1970-01-01T00:00:00+0000",
+            "1970-01-01T00:00:00z",
+            "+970-01-01T00:00:00Z",
+            "1970-01-01T00:00:00ZZ",
+        ] {
+            assert!(wrong.parse::<Moment>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_offset_with_seconds_does_not_move_the_instant() {
+        // India's local mean time was 5:21:10 ahead.
+        let zone = TimeZone::get("Asia/Kolkata").unwrap();
+        let moment = Moment::local(-2_147_483_648, 7, &zone);
+        assert_eq!(moment.offset_seconds, (5 * 60 + 21) * 60);
+        assert_eq!(moment.to_string().parse::<Moment>().unwrap(), moment);
+    }
 }
