@@ -1,0 +1,30 @@
+//! Every environment variable that the command reads, in one place.
+//!
+//! A variable that is set to nothing counts as not set, as in restic.
+
+use std::path::PathBuf;
+
+/// Text of a variable.
+pub(crate) fn text(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A variable that holds a path.
+pub(crate) fn path(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+pub(crate) const REPOSITORY: &str = "RESTIC_REPOSITORY";
+pub(crate) const REPOSITORY_FILE: &str = "RESTIC_REPOSITORY_FILE";
+pub(crate) const PASSWORD: &str = "RESTIC_PASSWORD";
+pub(crate) const PASSWORD_FILE: &str = "RESTIC_PASSWORD_FILE";
+pub(crate) const PASSWORD_COMMAND: &str = "RESTIC_PASSWORD_COMMAND";
+pub(crate) const REST_USERNAME: &str = "RESTIC_REST_USERNAME";
+pub(crate) const REST_PASSWORD: &str = "RESTIC_REST_PASSWORD";
+pub(crate) const CERTIFICATE: &str = "RESTIC_CACERT";
+pub(crate) const AWS_KEY_NAME: &str = "AWS_ACCESS_KEY_ID";
+pub(crate) const AWS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
+pub(crate) const AWS_TOKEN: &str = "AWS_SESSION_TOKEN";
+pub(crate) const AWS_REGION: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+pub(crate) const NO_COLOR: &str = "NO_COLOR";
+pub(crate) const PROGRESS_FPS: &str = "RESTIC_PROGRESS_FPS";

@@ -1,0 +1,224 @@
+//! What a command works with: the copies that were named, the password, the clock, the runtime.
+//!
+//! Nothing here touches a destination before a command asks for it.
+
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clock::{Clock, SystemClock};
+use destinations::{Access, Destination, Limits, Location};
+use model::Secret;
+use repository::{Cancel, InitRequest, Observer, Repository, Surroundings, Who};
+use tokio::runtime::Runtime;
+
+use crate::arguments::Global;
+use crate::environment;
+use crate::failure::{self, Failure};
+use crate::interrupt;
+use crate::password;
+use crate::screen::Screen;
+use crate::watch::{Task, Watch};
+
+/// Threads for the network and disks of destinations; the work itself has threads of its own.
+const RUNTIME_THREADS: usize = 2;
+
+/// The surroundings of one command.
+pub(crate) struct Session {
+    pub(crate) screen: Arc<Screen>,
+    pub(crate) global: Global,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) cancel: Cancel,
+    pub(crate) who: Who,
+    repositories: Vec<String>,
+    runtime: Runtime,
+}
+
+impl Session {
+    /// Starts the runtime and listens for Ctrl-C.
+    pub(crate) fn new(screen: Arc<Screen>, global: Global, repositories: Vec<String>) -> Result<Self, Failure> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(RUNTIME_THREADS)
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+        let cancel = Cancel::new();
+        interrupt::listen(runtime.handle(), cancel.clone(), screen.clone())?;
+        let clock = Arc::new(SystemClock::new());
+        Ok(Self { screen, global, clock, cancel, who: who(), repositories, runtime })
+    }
+
+    /// The locations of the copies, from `-r`, `--repository-file` or the environment, in that order.
+    pub(crate) fn locations(&self) -> Result<Vec<Location>, Failure> {
+        let texts = match (self.repositories.is_empty(), &self.global.repository_file) {
+            (false, Some(_)) => return Err(Failure::usage("-r and --repository-file exclude each other")),
+            (false, None) => self.repositories.clone(),
+            (true, Some(file)) => read_repository_file(file)?,
+            (true, None) => from_environment()?,
+        };
+        if texts.is_empty() {
+            let hint = "name a copy with -r, once for each; or set RESTIC_REPOSITORY";
+            return Err(Failure::usage("no repository was named").hint(hint));
+        }
+        parse_locations(&texts)
+    }
+
+    /// What destinations need to let us in.
+    fn access(&self) -> Access {
+        let secret = |name| environment::text(name).map(Secret::from);
+        Access {
+            rest_username: environment::text(environment::REST_USERNAME),
+            rest_password: secret(environment::REST_PASSWORD),
+            aws_access_key_id: environment::text(environment::AWS_KEY_NAME),
+            aws_secret_access_key: secret(environment::AWS_KEY),
+            aws_session_token: secret(environment::AWS_TOKEN),
+            aws_region: environment::AWS_REGION.into_iter().find_map(environment::text),
+            s3_bucket_in_path: None,
+            ca_certificate: self.global.cacert.clone().or_else(|| environment::path(environment::CERTIFICATE)),
+        }
+    }
+
+    fn destinations(&self, locations: &[Location]) -> Result<Vec<Arc<dyn Destination>>, Failure> {
+        let access = self.access();
+        // Building a client needs the runtime around it.
+        let _entered = self.runtime.enter();
+        let open = |location| destinations::open(location, &access, &Limits::default()).map_err(Failure::from);
+        locations.iter().map(open).collect()
+    }
+
+    /// A watcher for the command's operation.
+    pub(crate) fn watch(&self, task: Task) -> Arc<Watch> {
+        Watch::new(task, self.screen.clone(), self.clock.clone())
+    }
+
+    fn surroundings(&self, observer: Arc<dyn Observer>) -> Surroundings {
+        Surroundings {
+            runtime: self.runtime.handle().clone(),
+            clock: self.clock.clone(),
+            cancel: self.cancel.clone(),
+            observer,
+            who: self.who.clone(),
+            no_lock: self.global.no_lock,
+            retry_lock: self.global.retry_lock.unwrap_or(Duration::ZERO),
+        }
+    }
+
+    /// Opens the repository that was named, with its password.
+    pub(crate) fn open(&self, observer: Arc<dyn Observer>) -> Result<Repository, Failure> {
+        let locations = self.locations()?;
+        let destinations = self.destinations(&locations)?;
+        let password = password::existing(&self.global)?;
+        Ok(Repository::open(destinations, &password, self.surroundings(observer))?)
+    }
+
+    /// Opens the repository at these places.
+    pub(crate) fn open_at(
+        &self,
+        locations: &[Location],
+        password: &Secret,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Repository, Failure> {
+        Ok(Repository::open(self.destinations(locations)?, password, self.surroundings(observer))?)
+    }
+
+    /// Makes a repository at these places.
+    pub(crate) fn init_at(
+        &self,
+        locations: &[Location],
+        password: &Secret,
+        request: &InitRequest,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Repository, Failure> {
+        Ok(Repository::init(self.destinations(locations)?, password, request, self.surroundings(observer))?)
+    }
+}
+
+fn from_environment() -> Result<Vec<String>, Failure> {
+    let repository = environment::text(environment::REPOSITORY);
+    let file = environment::path(environment::REPOSITORY_FILE);
+    match (repository, file) {
+        (Some(_), Some(_)) => Err(Failure::usage("RESTIC_REPOSITORY and RESTIC_REPOSITORY_FILE exclude each other")),
+        (Some(repository), None) => Ok(vec![repository]),
+        (None, Some(file)) => read_repository_file(&file),
+        (None, None) => Ok(Vec::new()),
+    }
+}
+
+/// One location in each line; empty lines and lines that start with `#` are left out.
+fn read_repository_file(path: &std::path::Path) -> Result<Vec<String>, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let message = format!("cannot read the repository file `{}`: {error}", path.display());
+        Failure::usage(message)
+    })?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(str::to_owned).collect())
+}
+
+/// Understands locations, and refuses one place under two names: two copies in one folder are one copy.
+pub(crate) fn parse_locations(texts: &[String]) -> Result<Vec<Location>, Failure> {
+    let mut locations: Vec<Location> = Vec::new();
+    for text in texts {
+        let location: Location =
+            text.parse().map_err(|error: destinations::LocationError| {
+                Failure::usage(error.to_string()).hint(error.hint)
+            })?;
+        if let Some(same) = locations.iter().find(|other| is_same_place(other, &location)) {
+            let message = if same.to_string() == location.to_string() {
+                format!("{location} is named twice")
+            } else {
+                format!("{same} and {location} are the same place")
+            };
+            return Err(Failure::usage(message).hint("each copy needs a place of its own"));
+        }
+        locations.push(location);
+    }
+    Ok(locations)
+}
+
+fn is_same_place(one: &Location, other: &Location) -> bool {
+    if one.to_string() == other.to_string() {
+        return true;
+    }
+    let (Location::Local(one), Location::Local(other)) = (one, other) else { return false };
+    let absolute = |path: &std::path::Path| std::path::absolute(path).ok().map(|path| path.components().collect());
+    let (path_one, path_other): (Option<std::path::PathBuf>, Option<std::path::PathBuf>) =
+        (absolute(&one.path), absolute(&other.path));
+    if path_one.is_some() && path_one == path_other {
+        return true;
+    }
+    let inode = |path: &std::path::Path| std::fs::metadata(path).ok().map(|stat| (stat.dev(), stat.ino()));
+    let (inode_one, inode_other) = (inode(&one.path), inode(&other.path));
+    inode_one.is_some() && inode_one == inode_other
+}
+
+/// Who we are, for locks, keys and snapshots.
+fn who() -> Who {
+    let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let username = uzers::get_user_by_uid(uid).map(|user| user.name().to_string_lossy().into_owned());
+    Who {
+        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        username: username.unwrap_or_else(|| uid.to_string()),
+        uid,
+        gid,
+        pid: std::process::id(),
+    }
+}
+
+/// A backup into many copies holds many files open; the soft limit is often 1024 where much more is allowed.
+pub(crate) fn raise_open_files_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // With the old limit it works too, for fewer files at a time.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// The scratch and key files of ours: readable by their owner only, never replacing one that is there.
+pub(crate) fn write_private(path: &std::path::Path, text: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let refused = |error| failure::local("write", path, error);
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(refused)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(refused)
+}
