@@ -92,8 +92,20 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WireNode, A::Error> {
         let mut reading = Reading::default();
+        let mut seen = 0_u32;
         while let Some(field) = map.next_key::<Field>()? {
-            reading.take(field, &mut map)?;
+            match field {
+                Field::Known(known) if seen & 1 << known as u32 != 0 => {
+                    return Err(A::Error::custom("a field that is there twice"));
+                }
+                Field::Known(known) => {
+                    seen |= 1 << known as u32;
+                    reading.take(known, &mut map)?;
+                }
+                Field::Other(name) => {
+                    reading.node.other.insert(name, map.next_value()?);
+                }
+            }
         }
         reading.finish().map(WireNode).map_err(A::Error::custom)
     }
@@ -102,7 +114,10 @@ impl<'de> Visitor<'de> for NodeVisitor {
 /// Declares the known fields, so that their names stand in one place.
 macro_rules! fields {
     ($($name:ident = $text:literal),* $(,)?) => {
-        enum Field { $($name,)* Other(String) }
+        #[derive(Clone, Copy)]
+        enum Known { $($name,)* }
+
+        enum Field { Known(Known), Other(String) }
 
         impl<'de> Deserialize<'de> for Field {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -113,7 +128,7 @@ macro_rules! fields {
                         f.write_str("a field of a node")
                     }
                     fn visit_str<E: Error>(self, text: &str) -> Result<Field, E> {
-                        Ok(match text { $($text => Field::$name,)* other => Field::Other(other.to_owned()) })
+                        Ok(match text { $($text => Field::Known(Known::$name),)* other => Field::Other(other.to_owned()) })
                     }
                 }
                 deserializer.deserialize_identifier(FieldVisitor)
@@ -140,42 +155,39 @@ struct Reading {
 }
 
 impl Reading {
-    fn take<'de, A: MapAccess<'de>>(&mut self, field: Field, map: &mut A) -> Result<(), A::Error> {
+    fn take<'de, A: MapAccess<'de>>(&mut self, field: Known, map: &mut A) -> Result<(), A::Error> {
         let node = &mut self.node;
         match field {
-            Field::Name => {
+            Known::Name => {
                 node.name = map.next_value::<QuotedName>()?.0;
                 self.has_name = true;
             }
-            Field::Kind => self.kind = Some(map.next_value::<KindWord>()?.0),
-            Field::Mode => self.go_mode = map.next_value()?,
-            Field::Mtime => node.mtime = map.next_value::<WireTime>()?.0,
-            Field::Atime => node.atime = map.next_value::<WireTime>()?.0,
-            Field::Ctime => node.ctime = map.next_value::<WireTime>()?.0,
-            Field::Uid => node.uid = map.next_value()?,
-            Field::Gid => node.gid = map.next_value()?,
-            Field::User => node.user = map.next_value()?,
-            Field::Group => node.group = map.next_value()?,
-            Field::Inode => node.inode = map.next_value()?,
-            Field::DeviceId => node.device_id = map.next_value()?,
-            Field::Size => node.size = map.next_value()?,
-            Field::Links => node.links = map.next_value()?,
-            Field::LinkTarget => node.link_target = Some(map.next_value::<String>()?.into_bytes()),
-            Field::LinkTargetRaw => self.raw_target = map.next_value::<Option<WireBytes>>()?.map(|wire| wire.0),
-            Field::ExtendedAttributes => {
+            Known::Kind => self.kind = Some(map.next_value::<KindWord>()?.0),
+            Known::Mode => self.go_mode = map.next_value()?,
+            Known::Mtime => node.mtime = map.next_value::<WireTime>()?.0,
+            Known::Atime => node.atime = map.next_value::<WireTime>()?.0,
+            Known::Ctime => node.ctime = map.next_value::<WireTime>()?.0,
+            Known::Uid => node.uid = map.next_value()?,
+            Known::Gid => node.gid = map.next_value()?,
+            Known::User => node.user = map.next_value()?,
+            Known::Group => node.group = map.next_value()?,
+            Known::Inode => node.inode = map.next_value()?,
+            Known::DeviceId => node.device_id = map.next_value()?,
+            Known::Size => node.size = map.next_value()?,
+            Known::Links => node.links = map.next_value()?,
+            Known::LinkTarget => node.link_target = Some(map.next_value::<String>()?.into_bytes()),
+            Known::LinkTargetRaw => self.raw_target = map.next_value::<Option<WireBytes>>()?.map(|wire| wire.0),
+            Known::ExtendedAttributes => {
                 let attributes = map.next_value::<Option<Vec<Attribute>>>()?.unwrap_or_default();
                 node.extended_attributes = attributes.into_iter().map(Attribute::into_pair).collect();
             }
-            Field::GenericAttributes => {
+            Known::GenericAttributes => {
                 node.generic_attributes = map.next_value::<Option<Map<String, Value>>>()?.unwrap_or_default();
             }
-            Field::Device => node.device = map.next_value()?,
-            Field::Content => node.content = map.next_value::<Option<WireIds>>()?.map(|wire| wire.0),
-            Field::Subtree => node.subtree = map.next_value::<Option<WireId>>()?.map(|wire| wire.0),
-            Field::NodeError => node.error = map.next_value()?,
-            Field::Other(name) => {
-                node.other.insert(name, map.next_value()?);
-            }
+            Known::Device => node.device = map.next_value()?,
+            Known::Content => node.content = map.next_value::<Option<WireIds>>()?.map(|wire| wire.0),
+            Known::Subtree => node.subtree = map.next_value::<Option<WireId>>()?.map(|wire| wire.0),
+            Known::NodeError => node.error = map.next_value()?,
         }
         Ok(())
     }

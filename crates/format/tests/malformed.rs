@@ -266,6 +266,7 @@ fn trees_of_wrong_shape_are_refused() {
         r#"{"nodes":{}}"#,
         r#"{"nodes":[]}{}"#,
         r#"{"nodes":[],"nodes":[]}"#,
+        r#"{"nodes":[{"name":"a","name":"a","type":"file"}]}"#,
         r#"{"nodes":[{}]}"#,
         r#"{"nodes":[{"name":"a"}]}"#,
         r#"{"nodes":[{"type":"file"}]}"#,
