@@ -18,8 +18,8 @@
 //! exclusive lock (`restic prune`, `restic check`) makes all of them wait or stop.
 
 pub mod backup;
-// pub mod browse;
-// pub mod check;
+pub mod browse;
+pub mod check;
 pub mod copies;
 mod error;
 pub mod filter;
@@ -29,7 +29,7 @@ pub mod locks;
 mod observer;
 mod open;
 mod repository;
-// pub mod restore;
+pub mod restore;
 pub mod snapshots;
 pub mod threads;
 
