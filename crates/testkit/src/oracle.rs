@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::ceph::Bucket;
 use crate::components;
 use crate::manifest::{Aspect, Manifest, manifest};
 use crate::process::{Ended, run};
@@ -41,7 +42,10 @@ impl Oracle {
     /// rustic on `repository`; none when it is not installed.
     pub fn rustic(repository: &str, password: &str) -> Option<Self> {
         let program = components::rustic()?;
-        Some(Self::new("rustic".to_owned(), program, true, repository).with("RUSTIC_PASSWORD", password))
+        // A folder that is not there: the developer's own profile must not count.
+        let nowhere = "/nonexistent";
+        let rustic = Self::new("rustic".to_owned(), program, true, repository).with("XDG_CONFIG_HOME", nowhere);
+        Some(rustic.with("RUSTIC_PASSWORD", password))
     }
 
     fn new(name: String, program: PathBuf, is_rustic: bool, repository: &str) -> Self {
@@ -62,15 +66,29 @@ impl Oracle {
         self
     }
 
-    /// With an S3 login.
+    /// With the login for `bucket`, for restic.
     #[must_use]
-    pub fn with_s3(self, access_key: &str, secret_key: &str) -> Self {
-        self.with("AWS_ACCESS_KEY_ID", access_key).with("AWS_SECRET_ACCESS_KEY", secret_key)
+    pub fn with_login(self, bucket: &Bucket) -> Self {
+        self.with("AWS_ACCESS_KEY_ID", &bucket.access_key).with("AWS_SECRET_ACCESS_KEY", &bucket.secret_key)
     }
 
-    /// Trusting the authority in this file. restic only; rustic trusts what the system trusts.
+    /// rustic on the repository under `prefix` in `bucket`, which it reaches by settings and not by an address.
+    pub fn rustic_in_bucket(bucket: &Bucket, prefix: &str, password: &str) -> Option<Self> {
+        let rustic = Self::rustic("opendal:s3", password)?;
+        let root = format!("/{prefix}");
+        let settings = [("BUCKET", &bucket.name), ("ROOT", &root), ("ENDPOINT", &bucket.endpoint)];
+        let login = [("ACCESS_KEY_ID", &bucket.access_key), ("SECRET_ACCESS_KEY", &bucket.secret_key)];
+        let all = settings.into_iter().chain(login);
+        let rustic = all.fold(rustic, |rustic, (name, value)| rustic.with(&format!("OPENDAL_{name}"), value));
+        Some(rustic.with("OPENDAL_REGION", bucket.region))
+    }
+
+    /// Trusting the authority in this file.
     #[must_use]
     pub fn trusting(mut self, authority: &Path) -> Self {
+        if self.is_rustic {
+            return self.with("RUSTIC_REPO_OPT_CACERT", authority);
+        }
         self.options.extend(["--cacert".into(), authority.into()]);
         self
     }
@@ -89,7 +107,7 @@ impl Oracle {
         // Nothing of the developer's own settings may reach it.
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
-            if ["RESTIC_", "RUSTIC_", "AWS_"].iter().any(|prefix| name.starts_with(prefix)) {
+            if ["RESTIC_", "RUSTIC_", "OPENDAL_", "AWS_"].iter().any(|prefix| name.starts_with(prefix)) {
                 command.env_remove(name);
             }
         }
@@ -120,7 +138,10 @@ impl Oracle {
         ended
     }
 
-    /// Makes the repository, of format `version`.
+    /// Makes the repository, of format `version`. rustic 0.11 makes no other than 2.
+    ///
+    /// # Panics
+    /// When it does not succeed.
     #[track_caller]
     pub fn init(&self, version: u32) {
         let (option, version) =

@@ -19,11 +19,15 @@ const HMAC_BLOCK_BYTES: usize = 64;
 pub struct Bucket {
     /// Its name.
     pub name: String,
-    endpoint: String,
+    /// The server: `http://127.0.0.1:PORT`.
+    pub endpoint: String,
+    /// The access key.
+    pub access_key: String,
+    /// The secret key.
+    pub secret_key: String,
+    /// The region to sign for.
+    pub region: &'static str,
     host: String,
-    access_key: String,
-    secret_key: String,
-    region: &'static str,
 }
 
 struct Answer {

@@ -31,7 +31,7 @@ pub enum EntryKind {
     BlockDevice,
 }
 
-/// What is in a regular file.
+/// What is in a regular file; for a folder only that it could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// The SHA-256 of its bytes.
@@ -55,7 +55,7 @@ pub struct Entry {
     pub size: u64,
     /// Modification time: seconds since 1970 and nanoseconds.
     pub mtime: (i64, u32),
-    /// Content of a file.
+    /// Content of a file, or why a folder could not be listed.
     pub content: Option<Content>,
     /// Extended attributes by name, POSIX ACLs among them.
     pub attributes: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -76,10 +76,10 @@ pub struct Manifest {
     pub entries: BTreeMap<Vec<u8>, Entry>,
 }
 
-/// Reads the tree below `root`. Files that cannot be read are entries with [`Content::Unread`].
+/// Reads the tree below `root`. Files and folders that may not be read are entries with [`Content::Unread`].
 ///
 /// # Errors
-/// When a folder cannot be listed, or an entry changes under the walk.
+/// When the root cannot be listed, or an entry changes under the walk.
 pub fn manifest(root: impl AsRef<Path>) -> io::Result<Manifest> {
     walk::walk(root.as_ref())
 }

@@ -75,13 +75,20 @@ impl Walk {
         if kind != EntryKind::Folder && stat.st_nlink > 1 {
             self.names.entry((stat.st_dev, stat.st_ino)).or_default().push(path.clone());
         }
-        self.manifest.entries.insert(path.clone(), entry);
+        let mut opened = None;
         if kind == EntryKind::Folder {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let folder = openat(parent, name, flags, Mode::empty())?;
-            self.children(&folder, &path)?;
+            match openat(parent, name, flags, Mode::empty()) {
+                Ok(folder) => opened = Some(folder),
+                // Who is not root cannot look into every folder; the entry says so, and so differs from one that can.
+                Err(rustix::io::Errno::ACCESS) if !path.is_empty() => {
+                    entry.content = Some(Content::Unread(rustix::io::Errno::ACCESS.to_string()));
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(())
+        self.manifest.entries.insert(path.clone(), entry);
+        opened.map_or(Ok(()), |folder| self.children(&folder, &path))
     }
 
     fn children(&mut self, folder: &OwnedFd, path: &[u8]) -> io::Result<()> {
