@@ -209,7 +209,7 @@ impl Decompressor {
 
     fn fill(&mut self, bytes: &[u8], capacity: usize, out: &mut Vec<u8>) -> Result<()> {
         out.try_reserve_exact(capacity)
-            .map_err(|_| FormatError::TooLarge { what: "decompressed data for this machine's memory", limit: 0 })?;
+            .map_err(|_| FormatError::malformed("compressed data", format!("no memory for its {capacity} bytes")))?;
         if capacity == 0 {
             // A buffer without capacity has no address; zstd needs one even for an empty frame.
             out.reserve(1);
