@@ -156,7 +156,8 @@ impl Error {
             }
             Error::SourceMissing(_) => "check the path, and that the disk that holds it is mounted",
             Error::SourceEmpty(_) => "is its disk mounted? --allow-empty makes a snapshot all the same",
-            Error::Local { .. } | Error::Snapshot(_) | Error::Request(_) | Error::Interrupted => return None,
+            Error::Snapshot(_) => "`triplicate snapshots` lists what there is; name one by the beginning of its id",
+            Error::Local { .. } | Error::Request(_) | Error::Interrupted => return None,
         };
         Some(text.to_owned())
     }

@@ -118,14 +118,17 @@ impl Repository {
         Ok(SnapshotChoice { id, snapshot, subfolder })
     }
 
+    /// The newest snapshot. While any snapshot cannot be read nobody knows which one that is, and an older state that
+    /// passes for the newest is a silent loss: so that is an error, and a snapshot has to be named.
     fn latest(&self, filter: &SnapshotFilter) -> Result<(Id, Snapshot)> {
         let listing = self.snapshots()?;
-        let damaged = listing.troubles.len();
+        if let Some(damage) = listing.troubles.first() {
+            let count = listing.troubles.len();
+            let text = format!("cannot tell which snapshot is the latest, {count} cannot be read: {damage}");
+            return Err(Error::Snapshot(text));
+        }
         let latest = listing.snapshots.into_iter().rev().find(|(_, snapshot)| filter.matches(snapshot));
-        latest.ok_or_else(|| {
-            let unread = if damaged > 0 { format!("; {damaged} snapshots cannot be read") } else { String::new() };
-            Error::Snapshot(format!("there is no snapshot{}{unread}", filter.words()))
-        })
+        latest.ok_or_else(|| Error::Snapshot(format!("there is no snapshot{}", filter.words())))
     }
 
     fn by_prefix(&self, prefix: &str) -> Result<(Id, Snapshot)> {

@@ -4,6 +4,9 @@
 //! finds to a callback: no listing is ever held in memory as a whole, and nothing is printed. Names, depth and lengths
 //! of trees are treated as hostile: a name is one component or the tree is refused, depth has a limit, and sizes come
 //! from the blobs themselves.
+//!
+//! Whoever calls holds a reading lock from before the index was loaded until the end, so that no prune takes away what
+//! is being looked at.
 
 mod ahead;
 mod diff;

@@ -28,6 +28,7 @@ use format::BlobKind;
 use model::Id;
 
 use crate::error::{Error, Result};
+use crate::locks::LockMode;
 use crate::repository::Repository;
 use crate::threads;
 use affected::Naming;
@@ -66,7 +67,7 @@ struct Seen {
     indexed: HashSet<Id>,
 }
 
-/// Checks the copies, one after the other. An error means that the check itself could not go on; everything that is
+/// Checks the copies, one after the other, under a reading lock. An error means that the check itself could not go on; everything that is
 /// wrong with a copy is in the report.
 pub fn check(repository: &Repository, request: &CheckRequest) -> Result<CheckReport> {
     let all = repository.copies().all();
@@ -78,6 +79,7 @@ pub fn check(repository: &Repository, request: &CheckRequest) -> Result<CheckRep
         Some(seed) => seed,
         None => getrandom::u64().map_err(|error| Error::Request(format!("no random numbers: {error}")))?,
     };
+    let _guard = repository.lock(LockMode::Reading)?;
     let opened = Opened::default();
     let mut report = CheckReport { copies: Vec::new(), lacking: Vec::new(), seed };
     let mut seen = Vec::new();

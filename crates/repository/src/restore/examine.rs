@@ -60,7 +60,7 @@ impl Restoration<'_> {
             Overwrite::Always | Overwrite::IfChanged => true,
             Overwrite::IfNewer => {
                 let snapshot = (node.mtime.seconds, u64::from(node.mtime.nanoseconds));
-                snapshot > (found.st_mtime, found.st_mtime_nsec as u64)
+                snapshot > (found.st_mtime, found.st_mtime_nsec)
             }
             Overwrite::Never => false,
         }

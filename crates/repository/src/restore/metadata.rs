@@ -82,7 +82,7 @@ fn set_times(inode: Inode<'_>, node: &Node) -> Result<(), Errno> {
 /// Whether a file has the size and the mtime that the node says.
 pub(super) fn looks_unchanged(stat: &rustix::fs::Stat, node: &Node) -> bool {
     u64::try_from(stat.st_size) == Ok(node.size)
-        && (stat.st_mtime, stat.st_mtime_nsec as u64) == (node.mtime.seconds, u64::from(node.mtime.nanoseconds))
+        && (stat.st_mtime, stat.st_mtime_nsec) == (node.mtime.seconds, u64::from(node.mtime.nanoseconds))
 }
 
 /// Lets an owner read a file whose mode says that he may not, for as long as `read` takes.

@@ -44,8 +44,6 @@ mod walk;
 
 #[cfg(test)]
 mod target_tests;
-#[cfg(test)]
-mod tests;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
