@@ -228,3 +228,39 @@ pub(crate) fn append_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(STANDARD.encode(bytes).as_bytes());
     out.push(b'"');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(append: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        append(&mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    #[test]
+    fn strings_are_spelled_as_go_does() {
+        let text = "a\"\\<>&/\u{8}\u{c}\n\r\t\u{0}\u{1f}\u{7f}ä\u{2027}\u{2028}\u{2029}\u{202a}€😀\u{fffd}";
+        let expected = concat!(
+            r#""a\"\\\u003c\u003e\u0026/\b\f\n\r\t\u0000\u001f"#,
+            "\u{7f}ä\u{2027}",
+            r"\u2028\u2029",
+            "\u{202a}€😀\u{fffd}\""
+        );
+        assert_eq!(written(|out| append_string(out, text)), expected);
+        assert_eq!(written(|out| append_bytes_as_string(out, text.as_bytes())), expected);
+        assert_eq!(
+            written(|out| append_bytes_as_string(out, b"a\xff\xe2\x80b\xed\xa0\x80")),
+            r#""a\ufffd\ufffd\ufffdb\ufffd\ufffd\ufffd""#
+        );
+        assert_eq!(lossy_text(b"a\xe2\x80b"), "a\u{fffd}\u{fffd}b");
+    }
+
+    #[test]
+    fn numbers_have_all_their_digits() {
+        for number in [0, 1, 9, 10, 1_234_567_890, u64::MAX] {
+            assert_eq!(written(|out| append_number(out, number)), number.to_string());
+        }
+    }
+}

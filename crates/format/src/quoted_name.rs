@@ -103,3 +103,39 @@ fn digits(text: &[u8], count: usize, radix: u32) -> Option<(u32, &[u8])> {
         .try_fold(0_u32, |sum, &digit| sum.checked_mul(radix)?.checked_add(char::from(digit).to_digit(radix)?))?;
     Some((value, behind))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_spelled_as_go_does() {
+        let spellings: [(&[u8], &str); 12] = [
+            (b"plain name-1.txt", "plain name-1.txt"),
+            (b"a\"b\\c'd", "a\\\"b\\\\c'd"),
+            (b"\x07\x08\x0c\n\r\t\x0b", "\\a\\b\\f\\n\\r\\t\\v"),
+            (b"\x00\x01\x1f\x7f", "\\x00\\x01\\x1f\\x7f"),
+            (b"latin\xe9", "latin\\xe9"),
+            (b"\xed\xa0\x80", "\\xed\\xa0\\x80"),
+            (b"\xf0\x9f\x98", "\\xf0\\x9f\\x98"),
+            ("äöü€日😀".as_bytes(), "äöü€日😀"),
+            ("\u{fffd}".as_bytes(), "\u{fffd}"),
+            ("\u{a0}\u{2028}\u{feff}".as_bytes(), "\\u00a0\\u2028\\ufeff"),
+            ("\u{80}".as_bytes(), "\\u0080"),
+            ("\u{e0001}\u{10ffff}".as_bytes(), "\\U000e0001\\U0010ffff"),
+        ];
+        for (name, quoted) in spellings {
+            assert_eq!(quote(name), quoted);
+            assert_eq!(unquote(quoted).as_deref(), Some(name));
+            assert!(!needs_no_quoting(name) || quoted.as_bytes() == name);
+        }
+        assert_eq!(unquote("\\101\\x42\\u0043\\U00000044").as_deref(), Some(b"ABCD".as_slice()));
+    }
+
+    #[test]
+    fn what_is_no_literal_is_refused() {
+        for wrong in ["\"", "\n", "\\", "\\x4", "\\xg0", "\\400", "\\08", "\\ud800", "\\U00110000", "\\'", "\\u+041"] {
+            assert_eq!(unquote(wrong), None, "{wrong}");
+        }
+    }
+}
