@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use destinations::Destination;
-use format::{BlobKind, FileKind, FileName, ScryptCost};
+use format::{BlobKind, FileKind, FileName, IndexFile, IndexedPack, PackWriter, ScryptCost, Snapshot};
 use model::{FaultKind, Id, Secret, Verdict};
-use repository::browse::{LsItem, LsRequest, ls};
+use repository::browse::{ArchiveKind, DumpRequest, LsItem, LsRequest, StatsMode, dump, ls, stats};
 use repository::check::{CheckReport, CheckRequest, ReadData, Subset, check};
 use repository::{Indexed, InitRequest, Repository};
 use room::{PASSWORD, Room, small_tree};
@@ -411,4 +411,122 @@ fn what_others_wrote_is_sound_and_what_is_damaged_in_it_is_found() {
         }
     }
     eprintln!("repositories of others: {places}");
+}
+
+/// Puts trees with these texts into a pack of their own, and a snapshot on top of each.
+fn forge(repository: &Repository, folder: &MemoryFolder, trees: &[&[u8]]) -> Vec<Id> {
+    let mut writer = PackWriter::new();
+    let roots: Vec<Id> = trees.iter().map(|text| format::hash(text)).collect();
+    for (id, text) in roots.iter().zip(trees) {
+        writer.push(repository.master(), BlobKind::Tree, *id, text, None).unwrap();
+    }
+    let pack = writer.finish(repository.master()).unwrap();
+    folder.put(FileName::pack(pack.id), pack.bytes);
+    let packs = vec![IndexedPack { id: pack.id, blobs: pack.blobs }];
+    put(repository, folder, FileKind::Index, &IndexFile { supersedes: Vec::new(), packs }.to_bytes());
+    let (_, model) = repository.snapshots().unwrap().snapshots.remove(0);
+    let snapshot_of = |tree: &Id| {
+        let snapshot = Snapshot { tree: *tree, ..model.clone() };
+        put(repository, folder, FileKind::Snapshot, &snapshot.to_bytes())
+    };
+    roots.iter().map(snapshot_of).collect()
+}
+
+fn put(repository: &Repository, folder: &MemoryFolder, kind: FileKind, plain: &[u8]) -> Id {
+    let (name, bytes) = repository.seal_file(kind, plain);
+    folder.put(name, bytes);
+    name.id().unwrap()
+}
+
+#[test]
+fn forged_trees_and_indexes_are_refused_by_everything_that_reads_them() {
+    let room = Room::new();
+    let (folders, repository) = filled(&room, 1);
+    let node = |name: &str, rest: &str| format!(r#"{{"nodes":[{{"name":"{name}",{rest}}}]}}"#);
+    let file = r#""type":"file","content":[]"#;
+    let unknown = "12".repeat(32);
+    let texts = [
+        node("../up", file),
+        node("a/b", file),
+        node("..", file),
+        node("", file),
+        node("nul\\u0000", file),
+        format!(r#"{{"nodes":[{{"name":"twice",{file}}},{{"name":"twice",{file}}}]}}"#),
+        node("no-tree", r#""type":"dir""#),
+        node("no-content", r#""type":"file""#),
+        node("unknown-tree", &format!(r#""type":"dir","subtree":"{unknown}""#)),
+        node("unknown-blob", &format!(r#""type":"file","content":["{unknown}"]"#)),
+        "[]".to_owned(),
+        "{".to_owned(),
+        "[".repeat(100_000),
+    ];
+    let trees: Vec<&[u8]> = texts.iter().map(|text| text.as_bytes()).collect();
+    let forged = forge(&repository, &folders[0], &trees);
+    for read in [ReadData::No, ReadData::All] {
+        let report = check(&repository, &request(read)).unwrap();
+        let mut affected = report.copies[0].affected_snapshots.clone();
+        let mut expected = forged.clone();
+        affected.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(affected, expected, "{:?}", named(&report));
+    }
+    let indexed = repository.indexed().unwrap();
+    for (id, text) in forged.iter().zip(&texts) {
+        let snapshot = repository.snapshot(*id).unwrap();
+        let mut names = Vec::new();
+        let listed = ls(&indexed, &snapshot.tree, &LsRequest::default(), &mut |item| {
+            if let LsItem::Entry { path, .. } = item {
+                names.push(path.to_vec());
+            }
+            Ok(())
+        });
+        let listed = listed.unwrap();
+        for name in &names {
+            assert!(!name[1..].contains(&b'/') && !name.ends_with(b"/.."), "{name:?}");
+        }
+        for kind in [ArchiveKind::Tar, ArchiveKind::Zip] {
+            let request = DumpRequest { path: b"/".to_vec(), archive: Some(kind) };
+            let mut out = Vec::new();
+            let dumped = dump(&indexed, &snapshot.tree, &request, &mut out);
+            // What has no content is an empty file to a dump; everything else is refused.
+            assert!(dumped.is_err() || text.contains("no-content"), "{text}");
+        }
+        assert!(!listed.unreadable.is_empty() || text.contains("content"), "{text}");
+    }
+}
+
+#[test]
+fn a_forged_depth_and_a_tree_of_many_copies_end() {
+    let room = Room::new();
+    let (folders, repository) = filled(&room, 1);
+    // Each level holds the one below twice: 2^40 paths in 40 trees, and below them a chain.
+    let mut texts: Vec<Vec<u8>> = vec![b"{\"nodes\":[]}\n".to_vec()];
+    for level in 0..12_000 {
+        let below = format::hash(texts.last().unwrap());
+        let dir = |name: &str| format!(r#"{{"name":"{name}","type":"dir","subtree":"{below}"}}"#);
+        let nodes = if level > 11_960 { format!("{},{}", dir("a"), dir("b")) } else { dir("a") };
+        texts.push(format!(r#"{{"nodes":[{nodes}]}}"#).into_bytes());
+    }
+    texts.reverse();
+    let trees: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
+    let mut writer = PackWriter::new();
+    for text in &trees {
+        writer.push(repository.master(), BlobKind::Tree, format::hash(text), text, None).unwrap();
+    }
+    let pack = writer.finish(repository.master()).unwrap();
+    folders[0].put(FileName::pack(pack.id), pack.bytes);
+    let packs = vec![IndexedPack { id: pack.id, blobs: pack.blobs }];
+    put(&repository, &folders[0], FileKind::Index, &IndexFile { supersedes: Vec::new(), packs }.to_bytes());
+    let (_, model) = repository.snapshots().unwrap().snapshots.remove(0);
+    let snapshot = Snapshot { tree: format::hash(trees[0]), ..model };
+    put(&repository, &folders[0], FileKind::Snapshot, &snapshot.to_bytes());
+    let report = full(&repository);
+    assert_eq!(report.copies[0].affected_snapshots.len(), 0, "{:?}", named(&report));
+    assert!(report.copies[0].counts.trees > 12_000);
+    let indexed = repository.indexed().unwrap();
+    let chain = format::hash(trees[60]);
+    let listed = ls(&indexed, &chain, &LsRequest::default(), &mut |_| Ok(())).unwrap();
+    assert_eq!(listed.unreadable.len(), 1);
+    let counted = stats(&indexed, &[(Id::default(), snapshot)], StatsMode::RawData).unwrap();
+    assert!(!counted.unreadable.is_empty());
 }

@@ -23,6 +23,7 @@ mod structure;
 mod subset;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 
 use format::BlobKind;
 use model::Id;
@@ -83,13 +84,14 @@ pub fn check(repository: &Repository, request: &CheckRequest) -> Result<CheckRep
     let opened = Opened::default();
     let mut report = CheckReport { copies: Vec::new(), lacking: Vec::new(), seed };
     let mut seen = Vec::new();
-    for copy in chosen.iter().filter_map(|number| all.get(*number)) {
+    for (n, copy) in chosen.iter().filter_map(|number| all.get(*number)).enumerate() {
         repository.cancel().check()?;
         let place = Place::new(copy.destination().as_ref(), repository.copies().runtime(), repository.master());
         let mut session = Session {
             place: &place,
             observer: repository.observer(),
             cancel: repository.cancel(),
+            is_last: n + 1 == chosen.len(),
             workers: request.threads.unwrap_or_else(|| threads::count() + READ_AHEAD),
             report: CopyReport { copy: copy.place().to_owned(), ..CopyReport::default() },
         };
@@ -122,6 +124,7 @@ fn check_copy(
     let (data, trees) = jobs(&catalog, read, seed);
     let size = |jobs: &[Job<'_>]| jobs.iter().filter_map(|job| job.pack.size).sum::<u64>();
     session.progress().found((data.len() + trees.len()) as u64, size(&data) + size(&trees));
+    session.progress().totals_known.store(session.is_last, Ordering::Relaxed);
     // Data first: when trees are read, every blob that is lost is known, and no content list has to be kept. Trees in
     // packs of data are judged with the other trees, when all is known.
     read_packs(session, &catalog, &data, &mut bad, None, opened)?;

@@ -20,6 +20,9 @@ use crate::error::Result;
 /// Small files read at the same time.
 const READERS: usize = 8;
 
+/// The largest key, index or snapshot file that is read. Indexes are split long before.
+const SMALL_FILE_BYTES_MAX: u64 = 512 << 20;
+
 /// What the listings of a copy showed.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Listings {
@@ -75,15 +78,32 @@ fn config(session: &mut Session<'_>, expected: &Config) {
     }
 }
 
-fn keys(session: &mut Session<'_>, listed: &[Listed]) -> Result<()> {
-    let names = names(FileKind::Key, listed);
-    session.progress().found(names.len() as u64, 0);
-    let place = session.place;
-    let read = |name: &FileName| {
-        let checked = place.read_named(*name).and_then(|bytes| KeyFile::parse(&bytes).map(drop).map_err(damaged));
-        (*name, checked)
+/// Reads every file of a kind, several at a time, and hands each to `take`.
+fn each_file<'a, T: Send>(
+    session: &mut Session<'a>,
+    kind: FileKind,
+    listed: &[Listed],
+    judge: impl Fn(&Place<'_>, FileName) -> Read<T> + Sync,
+    mut take: impl FnMut(&mut Session<'a>, FileName, Read<T>),
+) -> Result<()> {
+    session.progress().found(listed.len() as u64, 0);
+    let (place, cancel) = (session.place, session.cancel);
+    let read = |file: &Listed| {
+        let name = FileName::new(kind, file.id);
+        if file.size > SMALL_FILE_BYTES_MAX {
+            return (name, Err(Trouble::Damaged(format!("its size is {} bytes, which no program writes", file.size))));
+        }
+        (name, judge(place, name))
     };
-    crew::run(READERS, &names, session.cancel, read, |(name, checked)| match checked {
+    crew::run(READERS, listed, cancel, read, |(name, judged)| {
+        session.progress().done(1, 0);
+        take(session, name, judged);
+    })
+}
+
+fn keys(session: &mut Session<'_>, listed: &[Listed]) -> Result<()> {
+    let judge = |place: &Place<'_>, name| KeyFile::parse(&place.read_named(name)?).map(drop).map_err(damaged);
+    each_file(session, FileKind::Key, listed, judge, |session, name, judged| match judged {
         Ok(()) => session.report.counts.keys += 1,
         Err(trouble) => session.damage(name, trouble, "copy it from a sound copy, or remove it and add the key again"),
     })?;
@@ -95,16 +115,10 @@ fn keys(session: &mut Session<'_>, listed: &[Listed]) -> Result<()> {
 }
 
 fn snapshots(session: &mut Session<'_>, listed: &[Listed]) -> Result<Vec<(Id, Id)>> {
-    let names = names(FileKind::Snapshot, listed);
-    session.progress().found(names.len() as u64, 0);
-    let place = session.place;
-    let read = |name: &FileName| {
-        let tree = place.read_sealed(*name).and_then(|plain| Snapshot::parse(&plain).map_err(damaged));
-        (*name, tree.map(|snapshot| snapshot.tree))
-    };
-    let mut sound = Vec::with_capacity(names.len());
-    crew::run(READERS, &names, session.cancel, read, |(name, tree)| match tree {
-        Ok(tree) => sound.push((name.id().unwrap_or_default(), tree)),
+    let judge = |place: &Place<'_>, name| Snapshot::parse(&place.read_sealed(name)?).map_err(damaged);
+    let mut sound = Vec::with_capacity(listed.len());
+    each_file(session, FileKind::Snapshot, listed, judge, |session, name, judged| match judged {
+        Ok(snapshot) => sound.push((name.id().unwrap_or_default(), snapshot.tree)),
         Err(trouble) => {
             session.affected_snapshot(name, &trouble);
             session.damage(name, trouble, "`triplicate copies sync` fetches it from a sound copy after it was removed");
@@ -116,15 +130,9 @@ fn snapshots(session: &mut Session<'_>, listed: &[Listed]) -> Result<Vec<(Id, Id
 }
 
 fn index(session: &mut Session<'_>, listings: &Listings) -> Result<Catalog> {
-    let names = names(FileKind::Index, &listings.index);
-    session.progress().found(names.len() as u64, listings.index.iter().map(|file| file.size).sum());
-    let place = session.place;
-    let read = |name: &FileName| {
-        let file = place.read_sealed(*name).and_then(|plain| IndexFile::parse(&plain).map_err(damaged));
-        (*name, file)
-    };
+    let judge = |place: &Place<'_>, name| IndexFile::parse(&place.read_sealed(name)?).map_err(damaged);
     let mut builder = CatalogBuilder::default();
-    crew::run(READERS, &names, session.cancel, read, |(name, file)| match file {
+    each_file(session, FileKind::Index, &listings.index, judge, |session, name, judged| match judged {
         Ok(file) => {
             session.report.counts.index_files += 1;
             file.packs.iter().for_each(|pack| builder.add(pack));
@@ -136,8 +144,9 @@ fn index(session: &mut Session<'_>, listings: &Listings) -> Result<Catalog> {
     })?;
     let sizes: HashMap<Id, u64> = listings.packs.iter().map(|pack| (pack.id, pack.size)).collect();
     let catalog = builder.build(|pack| sizes.get(pack).copied());
-    session.report.counts.blobs = catalog.names() as u64;
-    session.report.counts.blobs_duplicate = (catalog.len() - catalog.names()) as u64;
+    let names = catalog.names();
+    session.report.counts.blobs = names as u64;
+    session.report.counts.blobs_duplicate = (catalog.len() - names) as u64;
     Ok(catalog)
 }
 
@@ -167,8 +176,4 @@ fn packs(session: &mut Session<'_>, catalog: &Catalog, listed: &[Listed]) -> Bit
         counts.bytes_unindexed += pack.size;
     }
     bad
-}
-
-fn names(kind: FileKind, listed: &[Listed]) -> Vec<FileName> {
-    listed.iter().map(|file| FileName::new(kind, file.id)).collect()
 }
