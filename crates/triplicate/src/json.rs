@@ -213,3 +213,31 @@ pub(crate) fn snapshot(id: Id, snapshot: &format::Snapshot) -> Value {
     }
     value
 }
+
+/// A folder that no copy can give.
+pub(crate) fn unreadable(unreadable: &repository::browse::Unreadable) -> Value {
+    serde_json::json!({
+        "message_type": "error",
+        "error": { "message": unreadable.error.to_string() },
+        "during": "read",
+        "item": String::from_utf8_lossy(&unreadable.path),
+    })
+}
+
+/// Go's `FileMode`, which restic has in its JSON.
+pub(crate) fn go_mode(node: &format::Node) -> u32 {
+    use format::NodeKind;
+    let kind = match node.kind {
+        NodeKind::File => 0,
+        NodeKind::Dir => 1 << 31,
+        NodeKind::Symlink => 1 << 27,
+        NodeKind::Device => 1 << 26,
+        NodeKind::CharDevice => 1 << 26 | 1 << 21,
+        NodeKind::Fifo => 1 << 25,
+        NodeKind::Socket => 1 << 24,
+        NodeKind::Irregular => 1 << 19,
+    };
+    let special = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
+    let special = special.iter().filter(|(unix, _)| node.mode & unix != 0).fold(0, |sum, (_, go)| sum | go);
+    kind | special | node.mode & 0o777
+}

@@ -34,11 +34,6 @@ impl SnapshotArguments {
             tags: self.tag.iter().map(|list| list.split(',').map(|tag| tag.trim().to_owned()).collect()).collect(),
         }
     }
-
-    /// Whether any snapshot is left out.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.host.is_empty() && self.tag.is_empty() && self.path.is_empty()
-    }
 }
 
 /// What a backup leaves out.

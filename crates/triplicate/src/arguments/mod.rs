@@ -79,9 +79,21 @@ pub(crate) struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Quickstart(commands::quickstart::Arguments),
     Init(commands::init::Arguments),
     Backup(Box<commands::backup::Arguments>),
     Snapshots(commands::snapshots::Arguments),
+    Ls(commands::ls::Arguments),
+    Find(commands::find::Arguments),
+    Diff(commands::diff::Arguments),
+    Dump(commands::dump::Arguments),
+    Restore(Box<commands::restore::Arguments>),
+    Check(commands::check::Arguments),
+    Stats(commands::stats::Arguments),
+    Copies(commands::copies::Arguments),
+    Key(commands::key::Arguments),
+    Unlock(commands::unlock::Arguments),
+    Cat(commands::cat::Arguments),
     Completions(commands::completions::Arguments),
     Man(commands::man::Arguments),
     Version(commands::version::Arguments),

@@ -1,0 +1,158 @@
+//! `check`: whether each copy on its own gives every snapshot back.
+
+use repository::check::{Affected, CheckReport, CheckRequest, CopyReport, Loss, ReadData, Subset, check};
+use repository::locks::LockMode;
+use serde_json::{Value, json};
+
+use crate::failure::{Failure, code};
+use crate::figures;
+use crate::session::Session;
+use crate::watch::Task;
+
+/// Check every copy for errors
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Read and verify every byte of every copy
+    #[arg(long)]
+    read_data: bool,
+    /// Read a part of the data: `n/t`, `x%` or a size such as `50M`
+    #[arg(long, value_name = "SUBSET", conflicts_with = "read_data", value_parser = subset)]
+    read_data_subset: Option<Subset>,
+}
+
+fn subset(text: &str) -> Result<Subset, String> {
+    text.parse().map_err(|error: repository::Error| error.to_string())
+}
+
+pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
+    let watch = session.watch(Task::Check);
+    let repository = session.open(watch.clone())?;
+    let _guard = repository.lock(LockMode::Reading)?;
+    let read = match arguments.read_data_subset {
+        _ if arguments.read_data => ReadData::All,
+        Some(subset) => ReadData::Subset(subset),
+        None => ReadData::No,
+    };
+    let report = {
+        let _drawing = watch.draw();
+        check(&repository, &CheckRequest { read, ..CheckRequest::default() })?
+    };
+    show(session, &report)?;
+    conclude(&report)
+}
+
+/// Also at the end of a quickstart.
+pub(crate) fn conclude(report: &CheckReport) -> Result<(), Failure> {
+    let unsound: Vec<&CopyReport> = report.copies.iter().filter(|copy| copy.errors() > 0).collect();
+    if !unsound.is_empty() {
+        let names = unsound.iter().map(|copy| copy.copy.as_str()).collect::<Vec<_>>().join(", ");
+        let errors = figures::count(report.errors(), "error");
+        let failure = Failure::failed(format!("{errors} found on {names}"));
+        let is_sound_elsewhere = unsound.len() < report.copies.len();
+        return Err(if is_sound_elsewhere {
+            failure.hint("other copies are sound: name all of them with -r when restoring, and the sound ones are used")
+        } else {
+            failure
+        });
+    }
+    if report.lacking.iter().any(|lacking| lacking.needed > 0) {
+        return Err(Failure::new(code::PARTIAL, "every copy is sound, but not every copy is complete")
+            .hint("`triplicate copies sync` brings copies that are behind up to date"));
+    }
+    Ok(())
+}
+
+fn show(session: &Session, report: &CheckReport) -> Result<(), Failure> {
+    let screen = &session.screen;
+    for copy in &report.copies {
+        show_copy(session, copy)?;
+    }
+    for lacking in &report.lacking {
+        let first: Vec<String> = lacking.first.iter().map(|name| format!("`{}`", name.path())).collect();
+        let files = figures::count(lacking.files, "file");
+        screen.warn(format!("copy {} lacks {files} that others have: {}", lacking.copy, first.join(", ")));
+    }
+    screen.json(&summary_json(report))?;
+    if report.errors() == 0 {
+        screen.line("no errors were found")?;
+    }
+    Ok(())
+}
+
+fn show_copy(session: &Session, copy: &CopyReport) -> Result<(), Failure> {
+    let screen = &session.screen;
+    let counts = &copy.counts;
+    let error = |message: String, hint: &str| {
+        screen.json_error(&json!({ "message_type": "error", "message": message, "copy": copy.copy, "hint": hint }));
+        screen.warn(&message);
+    };
+    if let Some(fault) = &copy.fault {
+        error(format!("copy {} was not checked to the end: {fault}", copy.copy), fault.hint().unwrap_or_default());
+    }
+    for finding in &copy.damages {
+        error(format!("damaged: {}", finding.damage), finding.hint);
+    }
+    if copy.damages_left_out > 0 {
+        error(format!("copy {}: {} more damages", copy.copy, copy.damages_left_out), "");
+    }
+    for affected in &copy.affected {
+        error(format!("copy {} cannot give back {}", copy.copy, affected_text(affected)), "");
+    }
+    for note in &copy.notes {
+        screen.note(format!("copy {}: {note}", copy.copy));
+    }
+    let (snapshots, packs) = (figures::count(counts.snapshots, "snapshot"), figures::count(counts.packs, "pack"));
+    let size = figures::bytes(counts.pack_bytes);
+    let mut line = format!("copy {}: {snapshots}, {packs}, {size}", copy.copy);
+    if counts.packs_read > 0 {
+        let read = figures::count(counts.packs_read, "pack");
+        line.push_str(&format!("; read {read} ({})", figures::bytes(counts.bytes_read)));
+    }
+    line.push_str(if copy.errors() == 0 { ": ok" } else { ": damaged" });
+    screen.remark(line)
+}
+
+fn affected_text(affected: &Affected) -> String {
+    let path = figures::shown(&affected.path);
+    let snapshot = affected.snapshot.short();
+    match affected.loss {
+        Loss::Folder => format!("folder `{path}` of snapshot {snapshot}"),
+        Loss::Content { blobs, of } => format!("`{path}` of snapshot {snapshot}: {blobs} of its {of} blobs are lost"),
+    }
+}
+
+fn summary_json(report: &CheckReport) -> Value {
+    let broken = report.broken_packs();
+    let copies: Vec<Value> = report.copies.iter().map(copy_json).collect();
+    json!({
+        "message_type": "summary",
+        "num_errors": report.errors(),
+        "broken_packs": if broken.is_empty() { Value::Null } else { json!(broken) },
+        "suggest_repair_index": report.suggest_repair_index(),
+        "suggest_prune": report.suggest_prune(),
+        "verdict": report.verdict().word(),
+        "seed": report.seed.to_string(),
+        "copies": copies,
+    })
+}
+
+fn copy_json(copy: &CopyReport) -> Value {
+    let counts = &copy.counts;
+    json!({
+        "copy": copy.copy,
+        "verdict": copy.verdict().word(),
+        "num_errors": copy.errors(),
+        "broken_packs": copy.broken_packs,
+        "affected_snapshots": copy.affected_snapshots,
+        "error": copy.fault.as_ref().map(ToString::to_string),
+        "snapshots": counts.snapshots,
+        "index_files": counts.index_files,
+        "keys": counts.keys,
+        "packs": counts.packs,
+        "pack_bytes": counts.pack_bytes,
+        "packs_unindexed": counts.packs_unindexed,
+        "packs_read": counts.packs_read,
+        "bytes_read": counts.bytes_read,
+        "blobs_read": counts.blobs_read,
+    })
+}

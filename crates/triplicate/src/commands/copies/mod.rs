@@ -1,0 +1,32 @@
+//! `copies`: the copies of the repository beside each other.
+
+mod places;
+mod status;
+mod sync;
+
+pub(crate) use places::{Places, distinct_places};
+
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// Show which copies are complete, and bring those that are behind up to date
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Show which copies are complete, behind or unreachable; exit code 21 when one is behind
+    Status,
+    /// Give every copy what another has and it lacks
+    Sync,
+}
+
+pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
+    match arguments.action {
+        None | Some(Action::Status) => status::run(session),
+        Some(Action::Sync) => sync::run(session),
+    }
+}
