@@ -1,15 +1,14 @@
 //! The last step of an entry: links and devices are made, metadata are set, and what failed is named and taken away.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
-use format::NodeKind;
+use format::{Node, NodeKind};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::attributes::Inode;
 use super::batch::{Entry, Fate, Finished};
-use super::folder::Folder;
 use super::job::{Closed, Job, OpenFiles, Start};
 use super::place::Identity;
 use super::report::End;
@@ -70,7 +69,7 @@ impl Restoration<'_> {
     }
 
     /// A handle on a file that was closed in between, if it is still the same.
-    fn pin(&self, entry: &Entry, identity: Identity, files: &OpenFiles<'_>) -> Result<std::os::fd::OwnedFd, Errno> {
+    fn pin(&self, entry: &Entry, identity: Identity, files: &OpenFiles<'_>) -> Result<OwnedFd, Errno> {
         let pinned = files.folders.at(&entry.folder, &entry.node.name, |place| place.pin())?;
         let is_same = Identity::of(&rustix::fs::fstat(&pinned)?) == identity;
         if is_same { Ok(pinned) } else { Err(Errno::STALE) }
@@ -144,7 +143,7 @@ impl Restoration<'_> {
             match folders.open(&folder) {
                 Ok(open) => {
                     let strip = folder.may_hold_others() || folder.hands_down_acl;
-                    let outcome = apply_to_folder(&folder, &open, &node, strip);
+                    let outcome = apply_to_folder(&open, &node, strip);
                     self.tell_metadata(&outcome, path);
                 }
                 Err(error) => {
@@ -157,12 +156,7 @@ impl Restoration<'_> {
     }
 }
 
-fn apply_to_folder(
-    _folder: &Folder,
-    open: &std::os::fd::OwnedFd,
-    node: &format::Node,
-    strip: bool,
-) -> metadata::Outcome {
+fn apply_to_folder(open: &OwnedFd, node: &Node, strip: bool) -> metadata::Outcome {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::openat(open, ".", flags, Mode::empty()) {
         Ok(readable) => metadata::apply(Inode::Open(readable.as_fd()), node, strip),

@@ -19,6 +19,9 @@ use crate::threads::lock;
 /// Open folders that are kept for the next entry.
 const OPEN_FOLDERS_MAX: usize = 192;
 
+/// Levels between a folder and the one above it that is opened on a long way.
+const NEAR_LEVELS: usize = 32;
+
 /// How a folder came to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arrival {
@@ -175,38 +178,47 @@ impl Folders {
 
     /// An open descriptor of a folder, good for reaching what is in it.
     pub(super) fn open(&self, folder: &Folder) -> Result<Arc<OwnedFd>, Errno> {
-        let mut names = Vec::new();
+        let mut way = Vec::new();
         let mut at = folder;
-        let start = {
+        let mut open = {
             let state = lock(&self.state);
             loop {
                 if let Some(open) = state.open.get(&at.serial) {
                     break Some(Arc::clone(open));
                 }
-                match &at.parent {
-                    Some(parent) => {
-                        names.push(EntryName::check(&at.name).map_err(|_| Errno::INVAL)?);
-                        at = parent;
-                    }
-                    None => break None,
-                }
+                let Some(parent) = &at.parent else { break None };
+                way.push(at);
+                at = parent;
             }
         };
-        if let (Some(open), true) = (&start, names.is_empty()) {
-            return Ok(Arc::clone(open));
+        // A long way is taken in two steps, so that the folders near this one find a near one open.
+        let (near, far) = way.split_at(way.len().min(NEAR_LEVELS));
+        for part in [far, near].into_iter().filter(|part| !part.is_empty()) {
+            let names: Result<Vec<_>, _> = part.iter().rev().map(|folder| EntryName::check(&folder.name)).collect();
+            let names = names.map_err(|_| Errno::INVAL)?;
+            let from = open.as_ref().map_or(self.target.root(), |open| open.as_fd());
+            let opened = Arc::new(self.target.folder(from, &names)?);
+            if let Some(reached) = part.first() {
+                self.keep(reached.serial, &opened);
+            }
+            open = Some(opened);
         }
-        names.reverse();
-        let from = start.as_ref().map_or(self.target.root(), |open| open.as_fd());
-        let opened = Arc::new(self.target.folder(from, &names)?);
+        match open {
+            Some(open) => Ok(open),
+            None => Ok(Arc::new(self.target.folder(self.target.root(), &[])?)),
+        }
+    }
+
+    /// Keeps an open folder for whoever needs it next; the oldest goes where there are too many.
+    fn keep(&self, serial: u64, opened: &Arc<OwnedFd>) {
         let mut state = lock(&self.state);
-        if state.open.insert(folder.serial, Arc::clone(&opened)).is_none() {
-            state.order.push_back(folder.serial);
+        if state.open.insert(serial, Arc::clone(opened)).is_none() {
+            state.order.push_back(serial);
         }
         if state.order.len() > OPEN_FOLDERS_MAX
             && let Some(oldest) = state.order.pop_front()
         {
             state.open.remove(&oldest);
         }
-        Ok(opened)
     }
 }

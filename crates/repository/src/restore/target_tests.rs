@@ -150,7 +150,11 @@ fn no_unsafe_name_gets_as_far_as_the_target() {
                 folders.at(&folders.top(), name, |_| -> Result<(), Errno> { panic!("the place was reached") });
             assert_eq!(refused, Err(Errno::INVAL));
             assert!(folders.make(&folders.top(), name).is_err());
-            assert!(folders.descend(std::fs::File::open(world.target()).unwrap().as_fd(), &[name.clone()]).is_err());
+            assert!(
+                folders
+                    .descend(std::fs::File::open(world.target()).unwrap().as_fd(), std::slice::from_ref(name))
+                    .is_err()
+            );
         }
     }
     world.assert_untouched("unsafe names");
