@@ -96,9 +96,9 @@ pub struct KeyOwner {
 /// A key file, still sealed.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct KeyFile {
-    /// When it was made.
-    #[serde(deserialize_with = "wire::time")]
-    pub created: Moment,
+    /// When it was made; rustic does not say.
+    #[serde(default, deserialize_with = "wire::optional_time")]
+    pub created: Option<Moment>,
     /// By which account.
     #[serde(default)]
     pub username: String,
@@ -132,7 +132,7 @@ impl KeyFile {
         fill_random(&mut salt)?;
         let user = cost.derive(password, &salt)?;
         Ok(Self {
-            created: Moment::from(&who.created),
+            created: Some(Moment::from(&who.created)),
             username: who.username.clone(),
             hostname: who.hostname.clone(),
             kdf: "scrypt".to_owned(),
@@ -157,7 +157,9 @@ impl KeyFile {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);
         let mut object = JsonObject::open(&mut out);
-        object.time("created", &self.created);
+        if let Some(created) = &self.created {
+            object.time("created", created);
+        }
         object.text("username", &self.username);
         object.text("hostname", &self.hostname);
         object.text("kdf", &self.kdf);

@@ -85,6 +85,11 @@ pub(crate) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Moment,
     WireTime::deserialize(deserializer).map(|wire| wire.0)
 }
 
+/// For `#[serde(deserialize_with)]`: a time, or `null`.
+pub(crate) fn optional_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Moment>, D::Error> {
+    Ok(Option::<WireTime>::deserialize(deserializer)?.map(|wire| wire.0))
+}
+
 /// For `#[serde(deserialize_with)]`: bytes, or `null` for none.
 pub(crate) fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     Ok(Option::<WireBytes>::deserialize(deserializer)?.map(|wire| wire.0).unwrap_or_default())

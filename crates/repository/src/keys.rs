@@ -68,8 +68,8 @@ pub struct KeyInfo {
     pub username: String,
     /// Host where it was made.
     pub hostname: String,
-    /// When, as the file says.
-    pub created: Moment,
+    /// When, where the file says.
+    pub created: Option<Moment>,
 }
 
 /// All key files; damaged ones are told to the observer and left out.

@@ -386,11 +386,16 @@ fn what_others_wrote_is_sound_and_what_is_damaged_in_it_is_found() {
     small_tree(&room.path("source"));
     let mut places = 0;
     for version in [1, 2] {
-        for name in ["0.14", "0.18", "0.19"] {
+        for name in ["0.14", "0.18", "0.19", "rustic"] {
             let place = format!("{name}-v{version}");
             let path = room.path(&place);
             let text = path.to_str().unwrap();
-            let Some(writer) = testkit::Oracle::restic(name, text, PASSWORD) else { continue };
+            let writer = match name {
+                "rustic" => testkit::Oracle::rustic(text, PASSWORD),
+                restic => testkit::Oracle::restic(restic, text, PASSWORD),
+            };
+            // rustic makes no repositories of version 1.
+            let Some(writer) = writer.filter(|_| (name, version) != ("rustic", 1)) else { continue };
             writer.init(version);
             writer.backup(&[&room.path("source")], &[]);
             let repository = room.open(&[&place]);

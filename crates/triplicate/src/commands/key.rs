@@ -82,7 +82,7 @@ fn list(session: &Session, repository: &repository::Repository) -> Result<(), Fa
                 "id": key.id,
                 "userName": key.username,
                 "hostName": key.hostname,
-                "created": figures::moment(&key.created, &zone),
+                "created": key.created.map(|created| figures::moment(&created, &zone)),
             })
         })
         .collect();
@@ -91,7 +91,8 @@ fn list(session: &Session, repository: &repository::Repository) -> Result<(), Fa
     for key in &keys {
         let mark = if key.current { '*' } else { ' ' };
         let (user, host) = (figures::shown(key.username.as_bytes()), figures::shown(key.hostname.as_bytes()));
-        table.row([format!("{mark}{}", key.id.short()), user, host, figures::moment(&key.created, &zone)]);
+        let created = key.created.map_or_else(String::new, |created| figures::moment(&created, &zone));
+        table.row([format!("{mark}{}", key.id.short()), user, host, created]);
     }
     table.lines().into_iter().try_for_each(|line| session.screen.line(line))
 }
