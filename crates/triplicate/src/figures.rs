@@ -32,7 +32,11 @@ pub(crate) fn moment(moment: &Moment, zone: &TimeZone) -> String {
 pub(crate) fn rfc3339(moment: &Moment) -> String {
     let zoned = moment.to_zoned();
     let offset = zoned.offset();
-    if offset.seconds() == 0 { zoned.timestamp().to_string() } else { zoned.timestamp().display_with_offset(offset).to_string() }
+    if offset.seconds() == 0 {
+        zoned.timestamp().to_string()
+    } else {
+        zoned.timestamp().display_with_offset(offset).to_string()
+    }
 }
 
 /// `1 file`, `2 files`.
@@ -44,6 +48,11 @@ pub(crate) fn count(number: u64, singular: &str) -> String {
         Some(stem) => format!("{number} {stem}ies"),
         None => format!("{number} {singular}s"),
     }
+}
+
+/// The verb for so many.
+pub(crate) fn is_or_are(number: u64) -> &'static str {
+    if number == 1 { "is" } else { "are" }
 }
 
 /// A name from a repository or a disk, safe to show: control characters could change what a terminal shows.

@@ -158,10 +158,9 @@ fn read_repository_file(path: &std::path::Path) -> Result<Vec<String>, Failure> 
 pub(crate) fn parse_locations(texts: &[String]) -> Result<Vec<Location>, Failure> {
     let mut locations: Vec<Location> = Vec::new();
     for text in texts {
-        let location: Location =
-            text.parse().map_err(|error: destinations::LocationError| {
-                Failure::usage(error.to_string()).hint(error.hint)
-            })?;
+        let location: Location = text
+            .parse()
+            .map_err(|error: destinations::LocationError| Failure::usage(error.to_string()).hint(error.hint))?;
         if let Some(same) = locations.iter().find(|other| is_same_place(other, &location)) {
             let message = if same.to_string() == location.to_string() {
                 format!("{location} is named twice")
@@ -218,7 +217,6 @@ pub(crate) fn write_private(path: &std::path::Path, text: &str) -> Result<(), Fa
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let refused = |error| failure::local("write", path, error);
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(refused)?;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(refused)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(refused)
 }

@@ -30,7 +30,8 @@ pub(crate) fn raw(path: &Path) -> Result<Vec<PathBuf>, Failure> {
         if bytes.is_empty() {
             return Ok(Vec::new());
         }
-        let message = format!("the list of sources `{}` does not end with a NUL byte, so it may be cut", path.display());
+        let message =
+            format!("the list of sources `{}` does not end with a NUL byte, so it may be cut", path.display());
         return Err(Failure::failed(message));
     };
     let paths: Vec<PathBuf> = names.split(|byte| *byte == 0).map(to_path).collect();

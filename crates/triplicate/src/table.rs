@@ -33,7 +33,8 @@ impl Table {
         };
         let widths: Vec<usize> = (0..self.headings.len()).map(width_of).collect();
         let rule = "-".repeat(widths.iter().sum::<usize>() + 2 * widths.len());
-        let mut lines = vec![line(&self.headings.iter().map(String::as_str).collect::<Vec<_>>(), &widths), rule.clone()];
+        let mut lines =
+            vec![line(&self.headings.iter().map(String::as_str).collect::<Vec<_>>(), &widths), rule.clone()];
         for row in &self.rows {
             let height = row.iter().map(Vec::len).max().unwrap_or(0);
             for number in 0..height {

@@ -75,7 +75,8 @@ impl Watch {
             let bar = (is_terminal && !self.screen.is_json()).then(new_bar);
             self.screen.attach(bar.clone());
             let watch = self.clone();
-            let spawned = std::thread::Builder::new().name("progress".to_owned()).spawn(move || watch.tick(interval, bar));
+            let spawned =
+                std::thread::Builder::new().name("progress".to_owned()).spawn(move || watch.tick(interval, bar));
             // Without a thread for it there is no progress to see, and nothing else is lost.
             *self.ticker.lock().unwrap_or_else(PoisonError::into_inner) = spawned.ok();
         }

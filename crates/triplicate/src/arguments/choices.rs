@@ -160,8 +160,8 @@ impl PatternSources<'_> {
         }
         for (files, case) in [(self.files, Case::Sensitive), (self.files_ignoring_case, Case::Insensitive)] {
             for file in files {
-                let patterns = read_pattern_file(file, environment::text)
-                    .map_err(|error| Failure::usage(error.to_string()))?;
+                let patterns =
+                    read_pattern_file(file, environment::text).map_err(|error| Failure::usage(error.to_string()))?;
                 patterns.iter().try_for_each(|pattern| add(pattern, case))?;
             }
         }
@@ -183,7 +183,8 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {
-        let digits = rest.find(|character: char| !character.is_ascii_digit()).filter(|end| *end > 0).ok_or_else(refused)?;
+        let digits =
+            rest.find(|character: char| !character.is_ascii_digit()).filter(|end| *end > 0).ok_or_else(refused)?;
         let (number, after) = rest.split_at(digits);
         let seconds = match after.chars().next() {
             Some('s') => 1,

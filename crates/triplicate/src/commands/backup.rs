@@ -85,7 +85,8 @@ fn time(text: &str) -> Result<SnapshotTime, String> {
     if let Ok(instant) = text.parse::<jiff::Timestamp>() {
         return Ok(SnapshotTime::Instant(instant));
     }
-    let local = text.parse::<jiff::civil::DateTime>().or_else(|_| jiff::civil::DateTime::strptime("%Y-%m-%d %H:%M", text));
+    let local =
+        text.parse::<jiff::civil::DateTime>().or_else(|_| jiff::civil::DateTime::strptime("%Y-%m-%d %H:%M", text));
     local.map(SnapshotTime::Local).map_err(|_| "use `2026-11-21 08:00:00`, RFC 3339, or `now`".to_owned())
 }
 
@@ -254,12 +255,13 @@ fn conclude(report: &BackupReport) -> Result<(), Failure> {
     }
     if behind > 0 {
         let of = report.copies.len();
-        let word = if behind == 1 { "copy is" } else { "copies are" };
-        parts.push(format!("{behind} of {of} {word} behind"));
+        parts.push(format!("{behind} of {of} copies {} behind", figures::is_or_are(behind)));
     }
     let failure = Failure::partial(format!("the backup is partial: {}", parts.join(", ")));
     Err(if behind > 0 {
-        failure.hint("when the copy is reachable again: `triplicate copies sync`, or the next backup, brings it up to date")
+        failure.hint(
+            "when the copy is reachable again: `triplicate copies sync`, or the next backup, brings it up to date",
+        )
     } else {
         failure
     })

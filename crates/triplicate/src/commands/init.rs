@@ -29,8 +29,7 @@ fn version(text: &str) -> Result<u32, String> {
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
     let locations = session.locations()?;
     let password = password::for_new_repository(&session.global)?;
-    let request =
-        InitRequest { version: arguments.repository_version, polynomial: None, cost: ScryptCost::STANDARD };
+    let request = InitRequest { version: arguments.repository_version, polynomial: None, cost: ScryptCost::STANDARD };
     let repository = session.init_at(&locations, &password, &request, session.watch(Task::Browse))?;
     let id = repository.config().id;
     let places: Vec<String> = locations.iter().map(ToString::to_string).collect();
@@ -43,7 +42,8 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
     let screen = &session.screen;
     screen.remark(format!("created repository {} in {}", id.short(), places.join(", ")))?;
     if places.len() > 1 {
-        screen.remark(format!("each of the {} copies is complete: any one of them is enough to restore", places.len()))?;
+        screen
+            .remark(format!("each of the {} copies is complete: any one of them is enough to restore", places.len()))?;
     }
     screen.remark("")?;
     screen.remark("Keep the password safe. Without it nobody can read the repository, and nobody can reset it.")

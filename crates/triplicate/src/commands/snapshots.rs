@@ -156,12 +156,7 @@ fn heading((host, paths, tags): &(String, Vec<String>, Vec<String>), grouping: G
     format!("snapshots for ({}):", parts.join(", "))
 }
 
-fn table(
-    snapshots: &[(Id, Snapshot)],
-    zone: &TimeZone,
-    compact: bool,
-    behind: &HashMap<Id, Vec<String>>,
-) -> Table {
+fn table(snapshots: &[(Id, Snapshot)], zone: &TimeZone, compact: bool, behind: &HashMap<Id, Vec<String>>) -> Table {
     let mut table = if compact {
         Table::new(["ID", "Time", "Host", "Tags", "Size"])
     } else {

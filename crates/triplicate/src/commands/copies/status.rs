@@ -166,7 +166,9 @@ fn conclude(standings: &[Standing]) -> Result<(), Failure> {
     let behind = standings.iter().filter(|standing| standing.error.is_none() && !standing.is_healthy()).count();
     let of = standings.len();
     if unreachable + behind > 0 {
-        let mut failure = Failure::new(code::BEHIND, format!("{} of {of} copies are behind", unreachable + behind));
+        let away = unreachable + behind;
+        let message = format!("{away} of {of} copies {} behind", figures::is_or_are(away as u64));
+        let mut failure = Failure::new(code::BEHIND, message);
         if unreachable > 0 {
             failure = failure.hint("make every copy reachable, then run `triplicate copies sync`");
         } else if standings.iter().any(|standing| standing.missing_files > 0) {

@@ -50,7 +50,9 @@ fn conclude(report: &SyncReport) -> Result<(), Failure> {
     match behind {
         0 => Ok(()),
         behind if behind == of => Err(Failure::new(code::FAILED, "no copy could be brought up to date")),
-        behind => Err(Failure::partial(format!("{behind} of {of} copies are still behind"))
-            .hint("run `triplicate copies sync` again when they are reachable")),
+        behind => {
+            Err(Failure::partial(format!("{behind} of {of} copies {} still behind", figures::is_or_are(behind as u64)))
+                .hint("run `triplicate copies sync` again when they are reachable"))
+        }
     }
 }

@@ -158,7 +158,9 @@ impl Comparison {
     fn folder(&mut self, source: &Path, restored: &Path, rules: &Rules<'_>) -> Result<(), Failure> {
         let names = |folder: &Path| -> Result<BTreeSet<std::ffi::OsString>, Failure> {
             let entries = std::fs::read_dir(folder).map_err(|error| local("list", folder, error))?;
-            entries.map(|entry| entry.map(|entry| entry.file_name()).map_err(|error| local("list", folder, error))).collect()
+            entries
+                .map(|entry| entry.map(|entry| entry.file_name()).map_err(|error| local("list", folder, error)))
+                .collect()
         };
         let (before, after) = (names(source)?, names(restored)?);
         for name in &before {

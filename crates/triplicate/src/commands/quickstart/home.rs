@@ -39,7 +39,9 @@ impl Home {
         let folder = |variable: &str, below_home: &str| {
             let set = environment::path(variable).filter(|path| path.is_absolute());
             set.or_else(|| environment::path("HOME").map(|home| home.join(below_home))).ok_or_else(|| {
-                Failure::usage(format!("neither {variable} nor HOME is set, so there is no place for the configuration"))
+                Failure::usage(format!(
+                    "neither {variable} nor HOME is set, so there is no place for the configuration"
+                ))
             })
         };
         let config = folder("XDG_CONFIG_HOME", ".config")?.join("triplicate");
@@ -120,7 +122,8 @@ impl Config {
     pub(super) fn read(path: &Path) -> Result<Option<Self>, Failure> {
         let Some(text) = read_if_there(path)? else { return Ok(None) };
         let config: Config = toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text.get(..span.start).unwrap_or_default().lines().count().max(1));
+            let line =
+                error.span().map_or(1, |span| 1 + text.get(..span.start).unwrap_or_default().matches('\n').count());
             let message = format!("cannot use `{}`, line {line}: {}", path.display(), error.message());
             Failure::usage(message).hint("correct the line; nothing was changed")
         })?;

@@ -23,7 +23,7 @@ use self::proof::Proof;
 use self::source::Source;
 use super::copies::{Places, distinct_places};
 use crate::commands::{backup as backup_command, version};
-use crate::failure::Failure;
+use crate::failure::{Failure, code};
 use crate::figures;
 use crate::session::Session;
 use crate::watch::Task;
@@ -142,10 +142,15 @@ fn show_end(
     places: Places,
 ) -> Result<(), Failure> {
     let screen = &session.screen;
+    let verdict = match conclude(report, proof) {
+        Ok(()) => Verdict::Ok,
+        Err(failure) if failure.code == code::PARTIAL => Verdict::Partial,
+        Err(_) => Verdict::Failed,
+    };
     screen.json(&json!({
         "message_type": "summary",
         "snapshot_id": report.id,
-        "verdict": if conclude(report, proof).is_ok() { Verdict::Ok } else { Verdict::Partial },
+        "verdict": verdict,
         "config": home.config,
         "password_file": home.passphrase,
         "recovery_kit": home.kit,
@@ -190,14 +195,15 @@ fn conclude(report: &BackupReport, proof: &Proof) -> Result<(), Failure> {
         let differences = figures::count(proof.comparison.differences_count, "difference");
         return Err(Failure::failed(format!("the restored files are not the source: {differences}, named above")));
     }
-    if let Err(failure) = &proof.check {
-        return Err(Failure { code: failure.code, message: failure.message.clone(), hints: failure.hints.clone() });
-    }
     let behind = report.copies.iter().filter(|outcome| outcome.fault.is_some()).count();
     let troubles = report.troubles.len() as u64;
     if behind > 0 {
-        return Err(Failure::partial(format!("{behind} of {} copies are behind", report.copies.len()))
+        let of = report.copies.len();
+        return Err(Failure::partial(format!("{behind} of {of} copies {} behind", figures::is_or_are(behind as u64)))
             .hint("call the quickstart again when they are reachable; it goes on with what is there"));
+    }
+    if let Err(failure) = &proof.check {
+        return Err(Failure { code: failure.code, message: failure.message.clone(), hints: failure.hints.clone() });
     }
     if troubles > 0 {
         let entries = figures::count(troubles, "entry");
