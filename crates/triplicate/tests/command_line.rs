@@ -27,7 +27,8 @@ fn the_environment_and_files_name_the_copies_and_the_password() {
     ground.on(2, &["backup", "source"]).expect_code(0);
     std::fs::write(ground.path("list"), "# the copies\n1\n\n2\n").unwrap();
     std::fs::write(ground.path("password"), format!("{PASSWORD}\n")).unwrap();
-    let ways: [(&[&str], &[(&str, &str)]); 5] = [
+    type Way<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)]);
+    let ways: [Way<'_>; 5] = [
         (&["snapshots"], &[("RESTIC_REPOSITORY", "1"), ("RESTIC_PASSWORD", PASSWORD)]),
         (&["snapshots"], &[("RESTIC_REPOSITORY_FILE", "list"), ("RESTIC_PASSWORD_FILE", "password")]),
         (&["snapshots", "--repository-file", "list", "-p", "password"], &[]),

@@ -135,7 +135,7 @@ fn request(session: &Session, arguments: &Arguments) -> Result<BackupRequest, Fa
         excludes,
         exclude_texts,
         tags,
-        time: snapshot_time(arguments.time.as_ref(), &now)?,
+        time: Some(snapshot_time(arguments.time.as_ref(), &now)?),
         program_version: version::PROGRAM.to_owned(),
         parent: match &arguments.parent {
             _ if arguments.force => ParentChoice::None,
@@ -154,15 +154,15 @@ fn request(session: &Session, arguments: &Arguments) -> Result<BackupRequest, Fa
     })
 }
 
-fn snapshot_time(asked: Option<&SnapshotTime>, now: &Zoned) -> Result<Option<Zoned>, Failure> {
+fn snapshot_time(asked: Option<&SnapshotTime>, now: &Zoned) -> Result<Zoned, Failure> {
     let zone = now.time_zone().clone();
     match asked {
-        None => Ok(None),
-        Some(SnapshotTime::Now) => Ok(Some(now.clone())),
-        Some(SnapshotTime::Instant(instant)) => Ok(Some(instant.to_zoned(zone))),
+        // The run's start, as in its tag; the backup itself starts when the repository is open.
+        None | Some(SnapshotTime::Now) => Ok(now.clone()),
+        Some(SnapshotTime::Instant(instant)) => Ok(instant.to_zoned(zone)),
         Some(SnapshotTime::Local(local)) => {
             let zoned = local.to_zoned(zone);
-            zoned.map(Some).map_err(|error| Failure::usage(format!("cannot use this --time: {error}")))
+            zoned.map_err(|error| Failure::usage(format!("cannot use this --time: {error}")))
         }
     }
 }

@@ -112,11 +112,13 @@ fn back_up(
 ) -> Result<BackupReport, Failure> {
     let watch = session.watch(Task::Backup);
     let repository = session.open_at(locations, passphrase, watch.clone())?;
-    let tags = backup_command::run_tags(session.clock.now())?;
+    let now = session.clock.local();
+    let tags = backup_command::run_tags(now.timestamp())?;
     let request = BackupRequest {
         excludes: source.excludes()?,
         exclude_texts: source.exclude_texts(),
         tags: tags.to_vec(),
+        time: Some(now),
         program_version: version::PROGRAM.to_owned(),
         compression: session.global.compression,
         ..BackupRequest::new(vec![source.path.clone()], PathBuf::from("/"), session.who.hostname.clone())
