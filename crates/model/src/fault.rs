@@ -119,7 +119,9 @@ impl Fault {
             FaultKind::Damaged => {
                 Some("run `triplicate check --read-data`; other copies are used where they are sound")
             }
-            FaultKind::Misconfigured => Some("see `triplicate help destinations`"),
+            FaultKind::Misconfigured => {
+                Some("an address is /folder, rest:https://host/path or s3:https://host/bucket/prefix; see README")
+            }
             FaultKind::Interrupted => None,
         }
     }

@@ -8,8 +8,8 @@ use destinations::Span;
 use format::{FileKind, FileName, FormatError, KeyFile, Moment, ScryptCost};
 use model::{Id, Secret};
 
-use crate::copies::CopySet;
 use crate::copies::status::Holdings;
+use crate::copies::{CopySet, Holders};
 use crate::error::{Damage, Error, Result};
 use crate::observer::Cancel;
 use crate::open::{Unlocked, owner};
@@ -31,10 +31,13 @@ pub(crate) fn unlock_master(copies: &CopySet, password: &Secret, cancel: &Cancel
     }
     let mut broken: Vec<Damage> = Vec::new();
     let mut wrong = 0;
-    for &id in holdings.files.keys().take(KEYS_TRIED_MAX) {
+    // Keys of the first copy first: where copies turn out to be strangers, the first one is the one that was meant.
+    let mut ids: Vec<Id> = holdings.files.keys().copied().collect();
+    ids.sort_by_key(|id| holdings.files.get(id).map_or(u32::MAX, |held| held.copies.trailing_zeros()));
+    for &id in ids.iter().take(KEYS_TRIED_MAX) {
         cancel.check()?;
         let name = FileName::new(FileKind::Key, id);
-        let opened = match copies.read_whole(name) {
+        let opened = match copies.read_whole(name, Holders::of(&holdings, &id)) {
             Ok(bytes) => KeyFile::parse(&bytes).and_then(|key| key.open(password)),
             Err(Error::Damaged { damages, .. }) => {
                 broken.extend(damages);
@@ -78,7 +81,7 @@ pub fn list(repository: &Repository) -> Result<Vec<KeyInfo>> {
     let mut keys = Vec::new();
     for &id in holdings.files.keys() {
         let name = FileName::new(FileKind::Key, id);
-        let Ok(bytes) = repository.copies().read_whole(name) else { continue };
+        let Ok(bytes) = repository.copies().read_whole(name, Holders::of(&holdings, &id)) else { continue };
         let key = KeyFile::parse(&bytes).map_err(|source| Error::Format { what: name.path(), source })?;
         keys.push(KeyInfo {
             id,

@@ -99,7 +99,7 @@ pub(crate) fn owner(surroundings: &Surroundings) -> KeyOwner {
 }
 
 /// Looks at every place and goes on only when each said clearly that there is nothing.
-fn refuse_unless_empty(copies: &CopySet) -> Result<()> {
+pub(crate) fn refuse_unless_empty(copies: &CopySet) -> Result<()> {
     for (number, answer) in copies.ask_each(|destination| destination.stat(FileName::CONFIG)) {
         let place = copies.all()[number].place().to_owned();
         match answer {

@@ -10,7 +10,7 @@ use format::{BlobKind, Chunker, Config, Decompressor, FileName, MasterKey, Tree}
 use model::Id;
 use tokio::runtime::Handle;
 
-use crate::copies::CopySet;
+use crate::copies::{CopySet, Holders};
 use crate::error::{Error, Result};
 use crate::index::load::LoadedIndex;
 use crate::index::{Index, load};
@@ -113,8 +113,8 @@ impl Repository {
     }
 
     /// Reads a snapshot, index or lock file: checked against its name, opened, and unpacked.
-    pub fn read_file(&self, name: FileName) -> Result<Vec<u8>> {
-        let sealed = self.copies.read_whole(name)?;
+    pub fn read_file(&self, name: FileName, holders: Holders) -> Result<Vec<u8>> {
+        let sealed = self.copies.read_whole(name, holders)?;
         self.open_file(name, &sealed)
     }
 
@@ -185,7 +185,7 @@ impl Indexed<'_> {
     ) -> Result<T> {
         self.repository.cancel().check()?;
         let span = Span::Range { offset, length };
-        self.repository.copies.read(FileName::pack(*pack), span, None, |bytes| {
+        self.repository.copies.read(FileName::pack(*pack), span, Holders::ALL, |bytes| {
             let mut owned = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
             accept(&mut owned)
         })

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use format::{FileKind, FileName, Snapshot};
 use model::Id;
 
+use crate::copies::Holders;
 use crate::copies::status::Holdings;
 use crate::error::{Damage, Error, Result};
 use crate::repository::Repository;
@@ -82,7 +83,7 @@ impl Repository {
         threads::run(threads::count().min(ids.len()).max(1) * 2, |_| {
             while let Some(&id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
                 self.cancel().check()?;
-                match self.snapshot(id) {
+                match self.snapshot_from(id, Holders::of(&holdings, &id)) {
                     Ok(snapshot) => threads::lock(&found).0.push((id, snapshot)),
                     Err(Error::Interrupted) => return Err(Error::Interrupted),
                     Err(error) => threads::lock(&found).1.push(Damage {
@@ -101,8 +102,12 @@ impl Repository {
 
     /// Reads one snapshot.
     pub fn snapshot(&self, id: Id) -> Result<Snapshot> {
+        self.snapshot_from(id, Holders::ALL)
+    }
+
+    fn snapshot_from(&self, id: Id, holders: Holders) -> Result<Snapshot> {
         let name = FileName::new(FileKind::Snapshot, id);
-        let plain = self.read_file(name)?;
+        let plain = self.read_file(name, holders)?;
         Snapshot::parse(&plain).map_err(|source| Error::Format { what: format!("snapshot `{}`", name.path()), source })
     }
 
@@ -135,7 +140,7 @@ impl Repository {
         let holdings = Holdings::gather(self.copies(), FileKind::Snapshot)?;
         let found: Vec<Id> = holdings.files.keys().filter(|id| id.to_hex().starts_with(prefix)).copied().collect();
         match found.as_slice() {
-            [id] if !prefix.is_empty() => Ok((*id, self.snapshot(*id)?)),
+            [id] if !prefix.is_empty() => Ok((*id, self.snapshot_from(*id, Holders::of(&holdings, id))?)),
             [] => Err(Error::Snapshot(format!("no snapshot begins with `{prefix}`"))),
             several => {
                 let ids = several.iter().take(5).map(Id::short).collect::<Vec<_>>().join(", ");

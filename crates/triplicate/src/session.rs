@@ -50,6 +50,11 @@ impl Session {
 
     /// The locations of the copies, from `-r`, `--repository-file` or the environment, in that order.
     pub(crate) fn locations(&self) -> Result<Vec<Location>, Failure> {
+        parse_locations(&self.addresses()?)
+    }
+
+    /// The same as the user wrote them.
+    pub(crate) fn addresses(&self) -> Result<Vec<String>, Failure> {
         let texts = match (self.repositories.is_empty(), &self.global.repository_file) {
             (false, Some(_)) => return Err(Failure::usage("-r and --repository-file exclude each other")),
             (false, None) => self.repositories.clone(),
@@ -60,7 +65,7 @@ impl Session {
             let hint = "name a copy with -r, once for each; or set RESTIC_REPOSITORY";
             return Err(Failure::usage("no repository was named").hint(hint));
         }
-        parse_locations(&texts)
+        Ok(texts)
     }
 
     /// What destinations need to let us in.
@@ -79,11 +84,22 @@ impl Session {
     }
 
     fn destinations(&self, locations: &[Location]) -> Result<Vec<Arc<dyn Destination>>, Failure> {
-        let access = self.access();
+        locations.iter().map(|location| self.destination(location)).collect()
+    }
+
+    /// A destination, with this command's credentials and limits.
+    pub(crate) fn destination(&self, location: &Location) -> Result<Arc<dyn Destination>, Failure> {
         // Building a client needs the runtime around it.
         let _entered = self.runtime.enter();
-        let open = |location| destinations::open(location, &access, &Limits::default()).map_err(Failure::from);
-        locations.iter().map(open).collect()
+        Ok(destinations::open(location, &self.access(), &self.limits())?)
+    }
+
+    fn limits(&self) -> Limits {
+        let usual = Limits::default();
+        let Some(total) = self.global.retry_total else { return usual };
+        let retry_total_seconds = total.as_secs();
+        let first_contact_seconds = usual.first_contact_seconds.min(retry_total_seconds);
+        Limits { retry_total_seconds, first_contact_seconds, ..usual }
     }
 
     /// A watcher for the command's operation.

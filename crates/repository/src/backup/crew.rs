@@ -103,7 +103,7 @@ mod tests {
         crate::threads::run(4, |_| {
             crew.shift(|depth| {
                 done.fetch_add(1, Ordering::Relaxed);
-                crew.push_all((0..3).map(|_| depth - 1).filter(|_| depth > 0));
+                crew.push_all(depth.checked_sub(1).into_iter().flat_map(|below| [below; 3]));
                 Ok(())
             })
         })

@@ -6,6 +6,7 @@
 //!
 //! This is the one place where the engine's threads meet the async destinations: every method here blocks.
 
+pub mod add;
 pub mod fan_out;
 pub mod status;
 pub mod sync;
@@ -49,6 +50,24 @@ impl Copy {
     /// Why the copy was given up.
     pub fn lost(&self) -> Option<&Fault> {
         self.lost.get()
+    }
+}
+
+/// Which copies are to be asked for a file: a copy that is behind and lacks it is not damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holders(u64);
+
+impl Holders {
+    /// Every copy.
+    pub const ALL: Holders = Holders(u64::MAX);
+
+    /// The copies that listed the file.
+    pub fn of(holdings: &status::Holdings, id: &model::Id) -> Self {
+        Self(holdings.files.get(id).map_or(0, |held| held.copies))
+    }
+
+    fn has(self, number: usize) -> bool {
+        self.0 & (1 << number) != 0
     }
 }
 
@@ -143,34 +162,26 @@ impl CopySet {
         }
     }
 
-    /// Reads a whole file whose name is its hash, from the first live copy that has it sound.
-    pub fn read_whole(&self, name: FileName) -> Result<Bytes> {
-        self.read_whole_except(name, None)
-    }
-
-    /// The same, without asking copy number `except`.
-    pub fn read_whole_except(&self, name: FileName, except: Option<usize>) -> Result<Bytes> {
-        self.read(name, Span::Whole, except, |bytes| match name.id() {
+    /// Reads a whole file whose name is its hash, from the first live copy of `holders` that has it sound.
+    pub fn read_whole(&self, name: FileName, holders: Holders) -> Result<Bytes> {
+        self.read(name, Span::Whole, holders, |bytes| match name.id() {
             Some(id) if format::hash(&bytes) != id => Err("its bytes do not match its name".to_owned()),
             _ => Ok(bytes),
         })
     }
 
-    /// Reads `span` of `name` from one live copy after the other until `accept` takes the bytes. `accept` says what
-    /// is wrong with bytes that it refuses.
+    /// Reads `span` of `name` from one live copy of `holders` after the other until `accept` takes the bytes. `accept`
+    /// says what is wrong with bytes that it refuses.
     pub fn read<T>(
         &self,
         name: FileName,
         span: Span,
-        except: Option<usize>,
+        holders: Holders,
         mut accept: impl FnMut(Bytes) -> Result<T, String>,
     ) -> Result<T> {
         let mut damages = Vec::new();
         let mut faults = Vec::new();
-        for (number, copy) in self.live() {
-            if Some(number) == except {
-                continue;
-            }
+        for (number, copy) in self.live().filter(|(number, _)| holders.has(*number)) {
             let refused = match self.wait(copy.destination.read(name, span)) {
                 Ok(bytes) => match accept(bytes) {
                     Ok(accepted) => return Ok(accepted),

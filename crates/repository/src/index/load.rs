@@ -11,6 +11,7 @@ use format::{FileKind, FileName, IndexFile};
 use model::Id;
 
 use super::{Index, IndexBuilder};
+use crate::copies::Holders;
 use crate::copies::status::Holdings;
 use crate::error::{Error, Result};
 use crate::repository::Repository;
@@ -36,7 +37,7 @@ pub fn load(repository: &Repository) -> Result<LoadedIndex> {
     threads::run(threads::count().min(names.len()), |_| {
         while let Some(&id) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
             repository.cancel().check()?;
-            let file = read(repository, id)?;
+            let file = read(repository, id, Holders::of(&holdings, &id))?;
             let held_by_all = holdings.files.get(&id).is_some_and(|held| held.copies == holdings.asked);
             let mut merged = threads::lock(&merged);
             if !held_by_all {
@@ -51,8 +52,8 @@ pub fn load(repository: &Repository) -> Result<LoadedIndex> {
 }
 
 /// Reads one index file.
-pub fn read(repository: &Repository, id: Id) -> Result<IndexFile> {
+pub fn read(repository: &Repository, id: Id, holders: Holders) -> Result<IndexFile> {
     let name = FileName::new(FileKind::Index, id);
-    let plain = repository.read_file(name)?;
+    let plain = repository.read_file(name, holders)?;
     IndexFile::parse(&plain).map_err(|source| Error::Format { what: format!("index file `{}`", name.path()), source })
 }

@@ -62,6 +62,9 @@ pub(crate) struct Global {
     /// Wait this long for a lock that somebody else holds: `30s`, `5m`, `1h`
     #[arg(long, global = true, value_name = "DURATION", value_parser = choices::parse_duration)]
     pub(crate) retry_lock: Option<Duration>,
+    /// Try a copy that fails again for this long before it is given up; 15m otherwise
+    #[arg(long, global = true, value_name = "DURATION", value_parser = choices::parse_duration)]
+    pub(crate) retry_total: Option<Duration>,
     /// Trust the certificates in this PEM file too
     ///
     /// Without it, RESTIC_CACERT names the file.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::Zoned;
+use model::{Fault, FaultKind};
 use repository::backup::{BackupReport, BackupRequest, ParentChoice, backup};
 use repository::copies::fan_out::CopyOutcome;
 use serde_json::{Value, json};
@@ -243,6 +244,10 @@ pub(crate) fn show_behind(session: &Session, copies: &[CopyOutcome]) {
     }
 }
 
+fn is_no_copy_yet(fault: &Fault) -> bool {
+    fault.kind == FaultKind::NotFound && fault.object == format::FileName::CONFIG.path()
+}
+
 fn conclude(report: &BackupReport) -> Result<(), Failure> {
     let behind = report.copies.iter().filter(|outcome| outcome.fault.is_some()).count() as u64;
     let troubles = report.troubles.len() as u64;
@@ -258,7 +263,9 @@ fn conclude(report: &BackupReport) -> Result<(), Failure> {
         parts.push(format!("{behind} of {of} copies {} behind", figures::is_or_are(behind)));
     }
     let failure = Failure::partial(format!("the backup is partial: {}", parts.join(", ")));
-    Err(if behind > 0 {
+    Err(if report.copies.iter().filter_map(|outcome| outcome.fault.as_ref()).any(is_no_copy_yet) {
+        failure.hint("a place without a repository becomes a copy by `triplicate copies add ADDRESS`")
+    } else if behind > 0 {
         failure.hint(
             "when the copy is reachable again: `triplicate copies sync`, or the next backup, brings it up to date",
         )

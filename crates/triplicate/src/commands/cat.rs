@@ -2,6 +2,7 @@
 
 use format::{BlobKind, FileKind, FileName};
 use model::Id;
+use repository::copies::Holders;
 use repository::copies::status::Holdings;
 use repository::locks::LockMode;
 use repository::snapshots::SnapshotFilter;
@@ -58,13 +59,15 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
         Object::Config => repository.config().to_bytes(),
         Object::Key { id } => {
             let name = FileName::new(FileKind::Key, keys::find(&repository, id)?);
-            repository.copies().read_whole(name)?.to_vec()
+            repository.copies().read_whole(name, Holders::ALL)?.to_vec()
         }
         Object::Snapshot { id } => {
             let choice = repository.find_snapshot(id, &SnapshotFilter::default())?;
-            repository.read_file(FileName::new(FileKind::Snapshot, choice.id))?
+            repository.read_file(FileName::new(FileKind::Snapshot, choice.id), Holders::ALL)?
         }
-        Object::Index { id } => repository.read_file(FileName::new(FileKind::Index, index(&repository, id)?))?,
+        Object::Index { id } => {
+            repository.read_file(FileName::new(FileKind::Index, index(&repository, id)?), Holders::ALL)?
+        }
         Object::Tree { id } => tree(&repository, id)?,
         Object::Blob { id } => blob(&repository, id)?,
     };

@@ -127,43 +127,28 @@ impl Stage {
 
     /// restic of a version on one of the places.
     pub fn restic(&self, version: &str, place: Place) -> Option<Oracle> {
-        let oracle = Oracle::restic(version, &self.address(place), PASSWORD)?;
-        Some(match place {
-            Place::Folder => oracle,
+        self.judge(place, |address| Oracle::restic(version, address, PASSWORD))
+    }
+
+    /// rustic on one of the places.
+    pub fn rustic(&self, place: Place) -> Option<Oracle> {
+        if place == Place::S3 {
+            return Oracle::rustic_in_bucket(self.bucket.as_ref().unwrap(), "repository", PASSWORD);
+        }
+        self.judge(place, |address| Oracle::rustic(address, PASSWORD))
+    }
+
+    fn judge(&self, place: Place, make: impl Fn(&str) -> Option<Oracle>) -> Option<Oracle> {
+        match place {
+            Place::Folder => make(&self.address(place)),
             Place::Rest => {
                 let rest = self.rest.as_ref().unwrap();
                 let address = rest.repository_with_credentials(&format!("{}/repository", rest.user));
-                Oracle::restic(version, &address, PASSWORD)?.trusting(rest.ca_file.as_ref().unwrap())
+                Some(make(&address)?.trusting(rest.ca_file.as_ref().unwrap()))
             }
             Place::S3 => {
                 let bucket = self.bucket.as_ref().unwrap();
-                oracle.with_s3(&bucket.access_key, &bucket.secret_key).with("AWS_DEFAULT_REGION", bucket.region)
-            }
-        })
-    }
-
-    /// rustic on one of the places. It trusts only what the system trusts, so that the REST copy is opened as what it
-    /// is on the server's disk.
-    pub fn rustic(&self, place: Place) -> Option<Oracle> {
-        match place {
-            Place::Folder => Oracle::rustic(&self.address(place), PASSWORD),
-            Place::Rest => {
-                let rest = self.rest.as_ref().unwrap();
-                let folder = rest.folder(&format!("{}/repository", rest.user));
-                Oracle::rustic(folder.to_str().unwrap(), PASSWORD)
-            }
-            Place::S3 => {
-                let bucket = self.bucket.as_ref().unwrap();
-                let oracle = Oracle::rustic("opendal:s3", PASSWORD)?;
-                Some(
-                    oracle
-                        .with("OPENDAL_BUCKET", &bucket.name)
-                        .with("OPENDAL_ENDPOINT", &bucket.endpoint)
-                        .with("OPENDAL_REGION", bucket.region)
-                        .with("OPENDAL_ROOT", "/repository")
-                        .with("OPENDAL_ACCESS_KEY_ID", &bucket.access_key)
-                        .with("OPENDAL_SECRET_ACCESS_KEY", &bucket.secret_key),
-                )
+                Some(make(&self.address(place))?.with_login(bucket).with("AWS_DEFAULT_REGION", bucket.region))
             }
         }
     }
@@ -197,11 +182,8 @@ impl Stage {
         assert!(first.len() > 4);
         for &place in &places[1..] {
             let other = self.sums(place);
-            let differ: Vec<&String> = first
-                .keys()
-                .chain(other.keys())
-                .filter(|name| first.get(*name) != other.get(*name))
-                .collect();
+            let differ: Vec<&String> =
+                first.keys().chain(other.keys()).filter(|name| first.get(*name) != other.get(*name)).collect();
             assert!(differ.is_empty(), "{place:?} differs from {:?} in {differ:?}", places[0]);
         }
     }

@@ -1,5 +1,6 @@
 //! `copies`: the copies of the repository beside each other.
 
+mod add;
 mod places;
 mod status;
 mod sync;
@@ -22,11 +23,14 @@ enum Action {
     Status,
     /// Give every copy what another has and it lacks
     Sync,
+    /// Make an empty place one more copy, and fill it
+    Add(add::Arguments),
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
-    match arguments.action {
+    match &arguments.action {
         None | Some(Action::Status) => status::run(session),
         Some(Action::Sync) => sync::run(session),
+        Some(Action::Add(arguments)) => add::run(session, arguments),
     }
 }

@@ -1,5 +1,7 @@
 //! `copies sync`: gives every copy what another has and it lacks.
 
+use destinations::Location;
+use model::Secret;
 use repository::copies::sync::{SyncReport, sync};
 use serde_json::json;
 
@@ -7,12 +9,17 @@ use crate::commands::backup::show_behind;
 use crate::failure::{Failure, code};
 use crate::figures;
 use crate::json;
+use crate::password;
 use crate::session::Session;
 use crate::watch::Task;
 
 pub(super) fn run(session: &Session) -> Result<(), Failure> {
+    run_at(session, &session.locations()?, &password::existing(&session.global)?)
+}
+
+pub(super) fn run_at(session: &Session, locations: &[Location], password: &Secret) -> Result<(), Failure> {
     let watch = session.watch(Task::Sync);
-    let repository = session.open(watch.clone())?;
+    let repository = session.open_at(locations, password, watch.clone())?;
     let report = {
         let _drawing = watch.draw();
         sync(&repository)?

@@ -1,0 +1,47 @@
+//! Making an empty place a copy of a repository: its keys and its `config` first, after which it is a copy that is
+//! behind, and [`super::sync`] does the rest, as often as it takes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use destinations::{Destination, Span};
+use format::{FileKind, FileName};
+
+use super::status::Holdings;
+use super::{CopySet, Holders};
+use crate::error::{Error, Result};
+use crate::open::refuse_unless_empty;
+use crate::repository::Repository;
+
+/// Gives an empty place the repository's keys and `config`. A place that holds anything else is refused, untouched.
+pub fn add(repository: &Repository, place: Arc<dyn Destination>) -> Result<()> {
+    let copies = repository.copies();
+    let new = CopySet::new(vec![place.clone()], copies.runtime().clone(), repository.surroundings().observer.clone());
+    refuse_unless_empty(&new)?;
+    let keys = Holdings::gather(copies, FileKind::Key)?;
+    if !keys.agree() {
+        let text = "the copies do not have the same keys; remove the ones that should not be there first".to_owned();
+        return Err(Error::Request(text));
+    }
+    copies.wait(place.create())?;
+    for id in keys.files.keys() {
+        let name = FileName::new(FileKind::Key, *id);
+        let bytes = copies.read_whole(name, Holders::of(&keys, id))?;
+        copies.wait(place.write(name, bytes))?;
+    }
+    let config = sound_config(repository)?;
+    copies.wait(place.write(FileName::CONFIG, config))?;
+    Ok(())
+}
+
+/// The `config` as it lies on the copies, opened and compared: its bytes have no hash for a name.
+fn sound_config(repository: &Repository) -> Result<Bytes> {
+    repository.copies().read(FileName::CONFIG, Span::Whole, Holders::ALL, |bytes| {
+        let opened = repository.master().open(&bytes).and_then(|plain| format::Config::parse(&plain));
+        match opened {
+            Ok(config) if &config == repository.config() => Ok(bytes),
+            Ok(_) => Err("it is another repository's".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    })
+}

@@ -1,0 +1,74 @@
+//! Copies on the command line: one that dies midway, catches up, is added; and what `copies status` says of each.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod stage;
+
+use stage::{Place, Stage};
+use testkit::process::run;
+
+#[test]
+fn a_server_that_dies_midway_leaves_the_others_whole() {
+    let mut stage = Stage::full();
+    if stage.rest.is_none() {
+        return;
+    }
+    let source = stage.path("source");
+    testkit::corpus::tree(&source, 200, 50_000, 5).unwrap();
+    stage.init();
+    stage.run(0, &["backup", "source"]);
+    testkit::corpus::random_file(&source.join("large"), 160 << 20, 6).unwrap();
+    let packs = |stage: &Stage| {
+        let rest = stage.rest.as_ref().unwrap();
+        stage::sums_in(&rest.folder(&format!("{}/repository/data", rest.user))).len()
+    };
+    let before = packs(&stage);
+    let mut child = stage.spawn(&["backup", "source", "--retry-total", "2s"]);
+    let arrived = || packs(&stage) > before;
+    assert!(testkit::process::wait_until(std::time::Duration::from_secs(60), arrived));
+    stage.rest.as_mut().unwrap().server.kill().unwrap();
+    let code = child.wait().unwrap().code();
+    assert_eq!(code, Some(3));
+    let status =
+        run(stage.command().args(["copies", "status", "--retry-total", "2s"]), std::time::Duration::from_secs(60));
+    let status = status.unwrap();
+    assert_eq!(status.code, Some(21), "{}{}", status.text(), status.errors);
+    assert!(status.text().contains("not usable"), "{}{}", status.text(), status.errors);
+
+    stage.rest.as_mut().unwrap().server.start_again().unwrap();
+    let status = run(stage.command().args(["copies", "status"]), std::time::Duration::from_secs(60)).unwrap();
+    assert_eq!(status.code, Some(21), "{}{}", status.text(), status.errors);
+    assert!(status.text().contains("behind"), "{}", status.text());
+    stage.run(0, &["copies", "sync"]);
+    stage.run(0, &["copies", "status"]);
+    for place in stage.places() {
+        if let Some(restic) = stage.restic("0.19", place) {
+            restic.check(true);
+        }
+    }
+}
+
+#[test]
+fn an_empty_place_becomes_a_copy_and_nothing_else_does() {
+    let stage = Stage::full();
+    let source = stage.path("source");
+    testkit::corpus::tree(&source, 100, 50_000, 5).unwrap();
+    stage.run_on(&[Place::Folder], 0, &["init"]);
+    stage.run_on(&[Place::Folder], 0, &["backup", "source"]);
+    for &place in &stage.places()[1..] {
+        // An empty place is no copy yet, and naming it does not make it one.
+        let partial = stage.run_on(&[Place::Folder, place], 3, &["backup", "source"]);
+        assert!(partial.errors.contains("copies add"), "{}", partial.errors);
+        let address = stage.address(place);
+        stage.run_on(&[Place::Folder], 0, &["copies", "add", &address]);
+        stage.run_on(&[Place::Folder, place], 0, &["copies", "status"]);
+        let refused = stage.run_on(&[Place::Folder], 1, &["copies", "add", &address]);
+        assert!(refused.errors.contains("there is a repository already"), "{}", refused.errors);
+    }
+    stage.run(0, &["backup", "source"]);
+    stage.assert_equal_copies();
+    std::fs::create_dir_all(stage.path("taken/data/00")).unwrap();
+    std::fs::write(stage.path("taken/data/00").join("00".repeat(32)), b"mine").unwrap();
+    let refused = stage.run_on(&[Place::Folder], 1, &["copies", "add", "taken"]);
+    assert!(refused.errors.contains("it has no config"), "{}", refused.errors);
+    assert_eq!(stage::sums_in(&stage.path("taken")).len(), 1);
+}
