@@ -210,13 +210,18 @@ impl Walk<'_> {
     fn note_change(&self, file: &mut File, descriptor: &OwnedFd, before: &Stamp, read_bytes: u64) {
         // The size in the listing is that of the content which is stored.
         file.node.size = read_bytes;
-        let after = rustix::fs::fstat(descriptor).map(|stat| Stamp::of(&stat));
+        let after = rustix::fs::fstat(descriptor).map(|stat| (Stamp::of(&stat), stat.st_nlink));
         let cause = match after {
-            Ok(after) if read_bytes != before.size => {
+            Ok((after, _)) if read_bytes != before.size => {
                 format!("{} bytes were listed, {read_bytes} were read; it now has {}", before.size, after.size)
             }
-            Ok(after) if after.mtime != before.mtime || after.size != before.size => {
+            Ok((after, _)) if after.mtime != before.mtime || after.size != before.size => {
                 "it was written to meanwhile".to_owned()
+            }
+            Ok((_, 0)) => "it was removed or replaced meanwhile".to_owned(),
+            // Whoever sets the modification time back after writing cannot do so with this one.
+            Ok((after, _)) if after.ctime != before.ctime => {
+                "it was renamed, linked or changed meanwhile, in its content or its metadata".to_owned()
             }
             Ok(_) => return,
             Err(error) => error.to_string(),

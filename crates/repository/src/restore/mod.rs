@@ -19,7 +19,8 @@
 //! and folders are counted. What grows with the snapshot is one record for each file with several names, until all of
 //! its names were seen.
 //!
-//! The repository is only read. Owners that only root may set are counted; sockets are named and left out, as in restic.
+//! The repository is only read. Owners that only root may set are counted; entries of an unknown type are named and
+//! left out.
 
 mod attributes;
 mod batch;

@@ -125,7 +125,7 @@ impl<'a> Place<'a> {
         self.replacing(|| rustix::fs::openat(self.folder, self.name.bytes(), flags, Mode::RUSR | Mode::WUSR))
     }
 
-    /// Makes a link, a device or a pipe as the node says; metadata come later.
+    /// Makes a link, a device, a pipe or a socket as the node says; metadata come later.
     pub(super) fn create_special(&self, node: &Node) -> Result<(), Errno> {
         let name = self.name.bytes();
         let private = Mode::RUSR | Mode::WUSR;
@@ -140,7 +140,9 @@ impl<'a> Place<'a> {
             }
             NodeKind::CharDevice => self
                 .replacing(|| rustix::fs::mknodat(self.folder, name, FileType::CharacterDevice, private, node.device)),
-            NodeKind::File | NodeKind::Dir | NodeKind::Socket | NodeKind::Irregular => Err(Errno::OPNOTSUPP),
+            // Nobody answers behind it, as after a crash of whoever listened.
+            NodeKind::Socket => self.replacing(|| rustix::fs::mknodat(self.folder, name, FileType::Socket, private, 0)),
+            NodeKind::File | NodeKind::Dir | NodeKind::Irregular => Err(Errno::OPNOTSUPP),
         }
     }
 

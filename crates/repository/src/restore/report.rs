@@ -41,7 +41,7 @@ pub struct RestoreReport {
     pub failed: Vec<Trouble>,
     /// How many these are; more than are named when there are very many.
     pub failed_count: u64,
-    /// Entries that are there with incomplete metadata, and entries of kinds that are not restored (sockets).
+    /// Entries that are there with incomplete metadata, and entries of a type that is not known.
     pub warnings: Vec<Trouble>,
     /// How many these are.
     pub warnings_count: u64,
@@ -56,7 +56,7 @@ impl RestoreReport {
     }
 
     /// How the restore ended: partial when anything that was asked for is missing or incomplete, a warning when only
-    /// sockets were left out or owners could not be set.
+    /// entries of an unknown type were left out or owners could not be set.
     pub fn verdict(&self) -> Verdict {
         if self.failed_count > 0 || self.metadata_incomplete > 0 {
             Verdict::Partial

@@ -180,7 +180,7 @@ impl<'a, 'r> Walk<'a, 'r> {
     }
 
     fn visit_entry(&mut self, node: Node) {
-        if matches!(node.kind, NodeKind::Socket | NodeKind::Irregular) {
+        if node.kind == NodeKind::Irregular {
             let why = format!("an entry of the kind `{}` is not restored", node.kind.word());
             return self.trouble(TroubleKind::Unsupported, why);
         }
