@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use crate::seed::say;
+use crate::seed::skip;
 
 /// The versions of restic that the tests read and write with: the oldest and the newest supported, and one between.
 pub const RESTIC_VERSIONS: [&str; 3] = ["0.14", "0.18", "0.19"];
@@ -56,7 +56,7 @@ fn needed(name: &str, path: PathBuf) -> Option<PathBuf> {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("{test} {name}")) {
-        say(&format!("skipped: {test} needs `{name}`; `scripts/components` installs it"));
+        skip(&format!("needs `{name}`; `scripts/components` installs it"));
     }
     None
 }

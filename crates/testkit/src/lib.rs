@@ -38,4 +38,4 @@ pub use memory::MemoryFolder;
 pub use oracle::Oracle;
 pub use random::Random;
 pub use rest_server::{RestServer, RestServerOptions};
-pub use seed::{SEED_VARIABLE, seed};
+pub use seed::{SEED_VARIABLE, seed, skip};

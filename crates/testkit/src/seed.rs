@@ -27,6 +27,17 @@ fn fresh() -> u64 {
     u64::from(u32::from_le_bytes(bytes))
 }
 
+/// Says that the running test, or a part of it, cannot run here, so that it is not counted as passed: the test command
+/// takes the tests in the file that `TRIPLICATE_SKIPPED` names out of the passed ones.
+pub fn skip(reason: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    say(&format!("skipped: {test}: {reason}"));
+    let Some(path) = std::env::var_os("TRIPLICATE_SKIPPED") else { return };
+    // One write of one line: tests of several processes add to the file at the same time.
+    let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    let _ = file.and_then(|mut file| file.write_all(format!("{test}: {reason}\n").as_bytes()));
+}
+
 /// Writes one line past the capture of the test harness: a seed or a skipped test must be seen in a passing run too.
 pub(crate) fn say(line: &str) {
     // Nobody can be told when standard error itself is gone.

@@ -166,7 +166,7 @@ fn a_broken_hard_link_is_seen_at_both_names() {
 #[test]
 fn device_numbers_are_compared() {
     if !is_root() {
-        eprintln!("skipped: device_numbers_are_compared needs root");
+        testkit::skip("only root can make devices");
         return;
     }
     let scratch = tempfile::tempdir().unwrap();
