@@ -48,9 +48,16 @@ impl Kit<'_> {
             text.push_str(&format!("    {location}\n"));
         }
         text.push_str(
-            "\nTo get everything back, name any place that is left. The command asks for the passphrase.\n\n\
-             With triplicate:\n\n",
+            "\nTo get everything back, name any place that is left. The command asks for the passphrase. Files come back\n\
+             below ./restored, each under the full path that it had.\n\n",
         );
+        if self.locations.iter().any(|location| !location.is_local()) {
+            text.push_str(
+                "Servers want a name and a password of their own, which are not on this page: write them here, and set\n\
+                 RESTIC_REST_USERNAME and RESTIC_REST_PASSWORD, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.\n\n",
+            );
+        }
+        text.push_str("With triplicate:\n\n");
         for location in self.locations {
             text.push_str(&format!("    triplicate -r {} restore latest --target ./restored\n", quoted(location)));
         }

@@ -6,6 +6,7 @@
 mod compare;
 mod home;
 mod kit;
+mod next_steps;
 mod proof;
 mod repository_step;
 mod source;
@@ -18,7 +19,8 @@ use repository::backup::{BackupReport, BackupRequest, backup};
 use serde_json::json;
 
 use self::home::{Config, Home};
-use self::kit::{Kit, quote, quoted, write_if_missing};
+use self::kit::{Kit, write_if_missing};
+use self::next_steps::next_steps;
 use self::proof::Proof;
 use self::source::Source;
 use super::copies::{Places, distinct_places};
@@ -164,32 +166,8 @@ fn show_end(
         "differences": proof.comparison.differences_count,
         "troubles": report.troubles.len(),
     }))?;
-    let mut lines = vec![
-        String::new(),
-        "What to do next:".to_owned(),
-        format!("- Print {}, or copy it to another place, and keep it.", home.kit.display()),
-        "  Without the passphrase in it nobody can read the backups, and nobody can reset it.".to_owned(),
-    ];
-    if places.is_under_replicated() {
-        let copies = figures::count(locations.len() as u64, "folder");
-        let sentence = match (places.on_this_machine == locations.len(), places.distinct) {
-            (true, 1) => format!("- {copies} on one disk are not {} places: they die with the disk.", locations.len()),
-            (true, _) => "- All copies are on this machine: they die with it.".to_owned(),
-            _ => format!("- {}.", places.words()),
-        };
-        lines.push(sentence);
-        lines.push("  Make a repository on other disks and servers, and back up into all of them:".to_owned());
-        let elsewhere = "-r /mnt/disk/backup -r rest:https://alice@host/alice/ -r s3:https://endpoint/bucket/prefix";
-        lines.push(format!("    triplicate {elsewhere} init"));
-    }
-    let copies = locations.iter().map(|location| format!("-r {}", quoted(location))).collect::<Vec<_>>().join(" ");
-    let source = quote(&report.snapshot.paths.join(" "));
-    lines.push("- Back up every day, look, and restore:".to_owned());
-    lines.push(format!("    export RESTIC_PASSWORD_FILE={}", quote(&home.passphrase.display().to_string())));
-    lines.push(format!("    triplicate {copies} backup {source}"));
-    lines.push(format!("    triplicate {copies} snapshots"));
-    lines.push(format!("    triplicate {copies} restore latest --target ./restored"));
-    lines.iter().try_for_each(|line| screen.remark(line))
+    let source = report.snapshot.paths.join(" ");
+    next_steps(home, locations, &source, places).iter().try_for_each(|line| screen.remark(line))
 }
 
 fn conclude(report: &BackupReport, proof: &Proof) -> Result<(), Failure> {
