@@ -12,6 +12,7 @@ use std::io::Write;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -337,4 +338,89 @@ fn entries_that_change_between_the_listing_and_the_opening_are_named() {
     for name in ["0-folder-gone", "0-folder-file", "0-folder-link"] {
         assert_eq!(fs::read_dir(restored(name)).unwrap().count(), 0, "{name}");
     }
+}
+
+/// Files that the storm goes over, and how large they are: some are read in one call, some in windows.
+const STORM_FILES: [(usize, usize); 3] = [(40, 30_000), (12, 700_000), (6, 18 << 20)];
+
+/// Writes files over and over until told to stop. Each version of a file has bytes of one value. Files of even numbers
+/// are written in place, so that they have bytes of two versions now and then; those of odd numbers are replaced whole.
+fn storm(files: &[(PathBuf, usize)], is_over: &AtomicBool, mut random: Random) {
+    let mut version = 0u8;
+    while !is_over.load(Ordering::Relaxed) {
+        version = version.wrapping_add(1);
+        let number = random.index(files.len());
+        let (path, length) = &files[number];
+        let bytes = vec![version; *length];
+        if number % 2 == 1 {
+            let aside = path.with_file_name("aside");
+            fs::write(&aside, &bytes).unwrap();
+            fs::rename(&aside, path).unwrap();
+            continue;
+        }
+        let open = OpenOptions::new().write(true).open(path).unwrap();
+        let modified = open.metadata().unwrap().modified().unwrap();
+        if random.chance(4) {
+            open.set_len(0).unwrap();
+        }
+        // One call, which sets the file's times when it begins and not again when it ends.
+        open.write_all_at(&bytes, 0).unwrap();
+        if random.chance(4) {
+            // The modification time goes back to what it was, as a copying program does it.
+            open.set_modified(modified).unwrap();
+        }
+    }
+}
+
+/// The latest snapshot's content of `path`.
+fn stored(stage: &Stage, target: &Path, path: &Path) -> Vec<u8> {
+    fs::read(target.join(path.strip_prefix(stage.scratch.path()).unwrap())).unwrap()
+}
+
+/// Nobody is stopped here. A file that is replaced whole is stored whole, or named; and whatever a backup caught in the
+/// middle of a write, the next one has the file as it is, although its times may not tell that it changed.
+#[test]
+fn after_a_storm_the_next_backup_has_every_file_as_it_is() {
+    let mut random = Random::new(seed("files written while they are read"));
+    let stage = Stage::small();
+    stage.init();
+    let source = stage.path("source");
+    fs::create_dir(&source).unwrap();
+    let sizes = STORM_FILES.iter().flat_map(|&(count, length)| std::iter::repeat_n(length, count));
+    let files: Vec<(PathBuf, usize)> =
+        sizes.enumerate().map(|(number, length)| (source.join(format!("file-{number}")), length)).collect();
+    files.iter().for_each(|(path, length)| fs::write(path, vec![0; *length]).unwrap());
+    let target = stage.path("restored");
+    let mut named_count = 0;
+    for round in 0..3 * rounds() {
+        let is_over = AtomicBool::new(false);
+        let ended = std::thread::scope(|scope| {
+            scope.spawn(|| storm(&files, &is_over, random.fork()));
+            let mut command = stage.command();
+            let ended = testkit::process::run(command.args(["backup", "--json", "source"]), CALL_LIMIT);
+            is_over.store(true, Ordering::Relaxed);
+            ended.unwrap()
+        });
+        let errors = ended.errors.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let named: Vec<PathBuf> = errors.filter_map(|line| line["item"].as_str().map(PathBuf::from)).collect();
+        assert_eq!(ended.code, Some(if named.is_empty() { 0 } else { 3 }), "round {round}: {named:?}");
+        named_count += named.len();
+        stage.run(0, &["restore", "latest", "--target", target.to_str().unwrap()]);
+        for (path, length) in files.iter().skip(1).step_by(2).filter(|(path, _)| !named.contains(path)) {
+            let stored = stored(&stage, &target, path);
+            let whole = stored.len() == *length && stored.iter().all(|byte| *byte == stored[0]);
+            assert!(whole, "round {round}: {} was replaced whole and is stored in part", path.display());
+        }
+        fs::remove_dir_all(&target).unwrap();
+
+        stage.run(0, &["backup", "source"]);
+        stage.run(0, &["restore", "latest", "--target", target.to_str().unwrap()]);
+        for (path, _) in &files {
+            let same = stored(&stage, &target, path) == fs::read(path).unwrap();
+            assert!(same, "round {round}: {} is not as it is in the quiet after the storm", path.display());
+        }
+        fs::remove_dir_all(&target).unwrap();
+    }
+    assert!(named_count > 0, "the storm hit nothing");
+    stage.run(0, &["check", "--read-data"]);
 }

@@ -37,7 +37,19 @@ pub(super) struct File {
     pub(super) name: CString,
     pub(super) path: PathBuf,
     pub(super) node: Node,
-    pub(super) had_parent: bool,
+    pub(super) past: Past,
+}
+
+/// What the parent snapshot tells of a file.
+pub(super) enum Past {
+    /// It is not in there.
+    None,
+    /// It was another, or its content is not there any more.
+    Changed,
+    /// It has the same stamp, which cannot be believed, so that it has to be read. This was its content.
+    Unsettled(Option<Vec<Id>>),
+    /// It is as it was, with this content, and need not be read.
+    Same(Option<Vec<Id>>),
 }
 
 impl File {
@@ -198,7 +210,11 @@ impl Walk<'_> {
     }
 
     fn finish(&self, bench: &mut Bench, file: File, content: Vec<Id>) -> Result<()> {
-        let action = if file.had_parent { Action::Modified } else { Action::New };
+        let action = match &file.past {
+            Past::None => Action::New,
+            Past::Unsettled(before) | Past::Same(before) if before.as_ref() == Some(&content) => Action::Unchanged,
+            Past::Changed | Past::Unsettled(_) | Past::Same(_) => Action::Modified,
+        };
         self.tally.file(action, file.size());
         self.observer().progress().done(1, 0);
         self.tell_entry(&file.path, action, file.size());

@@ -16,7 +16,7 @@ use model::Id;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::file::{File, SMALL_BYTES_MAX};
+use super::file::{File, Past, SMALL_BYTES_MAX};
 use super::ingest::Bench;
 use super::metadata::{self, Stamp};
 use super::roots::Root;
@@ -278,17 +278,16 @@ impl Walk<'_> {
             NodeKind::File => {
                 source.count_entry();
                 self.observer().progress().found(1, node.size);
-                if let Some(parent) = parent_node.as_ref().filter(|parent| self.is_unchanged(parent, &Stamp::of(stat)))
-                {
-                    node.content.clone_from(&parent.content);
-                    self.tally.file(Action::Unchanged, node.size);
-                    self.observer().progress().done(1, node.size);
-                    self.tell_entry(&path, Action::Unchanged, node.size);
-                    self.settle(bench, place, Some(node))?;
-                    return Ok(None);
-                }
-                let had_parent = parent_node.is_some();
-                Ok(Some(Task::File(Box::new(File { place, name: name.to_owned(), path, node, had_parent }))))
+                let past = self.past_of(parent_node.as_ref(), &Stamp::of(stat));
+                let Past::Same(content) = past else {
+                    return Ok(Some(Task::File(Box::new(File { place, name: name.to_owned(), path, node, past }))));
+                };
+                node.content = content;
+                self.tally.file(Action::Unchanged, node.size);
+                self.observer().progress().done(1, node.size);
+                self.tell_entry(&path, Action::Unchanged, node.size);
+                self.settle(bench, place, Some(node))?;
+                Ok(None)
             }
             NodeKind::Symlink => {
                 source.count_entry();

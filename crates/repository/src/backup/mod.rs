@@ -33,7 +33,7 @@ use crate::copies::fan_out::{CopyOutcome, FanOut};
 use crate::copies::sync::{Sources, as_part, lacking_before_backup};
 use crate::error::{Error, Result};
 use crate::filter::Excludes;
-use crate::locks::LockMode;
+use crate::locks::{Fence, LockMode};
 use crate::observer::{Event, Trouble};
 use crate::repository::{Indexed, Repository};
 use crate::snapshots::SnapshotListing;
@@ -143,19 +143,24 @@ pub fn backup(repository: &Repository, request: &BackupRequest) -> Result<Backup
     let started = repository.clock().monotonic();
     let now = repository.clock().local();
     let roots = Roots::new(&request.paths, &request.current_folder)?;
-    let _guard = repository.lock(LockMode::Adding)?;
+    let guard = repository.lock(LockMode::Adding)?;
     let listing = repository.snapshots()?;
     let indexed = repository.indexed()?;
     let parent = parent::choose(repository, request, &roots.absolute, &listing, now.timestamp())?;
     repository.observer().event(Event::Parent(parent.as_ref().map(|(id, _)| *id)));
-    let fan_out = if request.dry_run { None } else { Some(start_fan_out(repository, &indexed, &listing)?) };
+    let fan_out = if request.dry_run { None } else { Some(start_fan_out(&indexed, &listing, guard.fence())?) };
 
+    let rule = ChangeRule {
+        ignore_ctime: request.ignore_ctime,
+        ignore_inode: request.ignore_inode,
+        parent_began: parent.as_ref().map_or(0, |(_, snapshot)| parent::began(snapshot)),
+    };
     let walk = Walk::new(
         &indexed,
         Ingest::new(&indexed, fan_out, request.compression, request.verify),
         Metadata::new(repository.clock().time_zone(), request.with_atime),
         &request.excludes,
-        ChangeRule { ignore_ctime: request.ignore_ctime, ignore_inode: request.ignore_inode },
+        rule,
     );
     let tree = walk_sources(&walk, &roots, request, parent.as_ref().map(|(_, snapshot)| snapshot.tree))?;
     let troubles = walk.take_troubles();
@@ -209,13 +214,10 @@ pub fn backup(repository: &Repository, request: &BackupRequest) -> Result<Backup
 }
 
 /// Starts the queues; copies that are behind get what they lack put into theirs first.
-fn start_fan_out<'a>(
-    repository: &'a Repository,
-    indexed: &Indexed<'_>,
-    listing: &SnapshotListing,
-) -> Result<FanOut<'a>> {
+fn start_fan_out<'a>(indexed: &Indexed<'a>, listing: &SnapshotListing, fence: Fence) -> Result<FanOut<'a>> {
+    let repository = indexed.repository;
     let behind = lacking_before_backup(indexed, &listing.holdings)?;
-    let fan_out = FanOut::start(repository.copies(), repository.cancel())?;
+    let fan_out = FanOut::start(repository.copies(), repository.cancel(), fence)?;
     let sources = Sources { packs: None, indexes: &indexed.index_holdings, snapshots: &listing.holdings };
     for (number, lacking) in behind {
         let copy = repository.copies().all()[number].place().to_owned();

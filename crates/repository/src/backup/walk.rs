@@ -9,7 +9,7 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use super::crew::Crew;
-use super::file::{File, Window};
+use super::file::{File, Past, Window};
 use super::folder::FolderTask;
 use super::ingest::{Bench, Ingest};
 use super::metadata::{Metadata, Stamp, kind_of};
@@ -130,10 +130,15 @@ impl<'a> Walk<'a> {
             || (is_file && self.excludes.excludes_size(u64::try_from(stat.st_size).unwrap_or(0)))
     }
 
-    /// True when a file need not be read: it is as it was, and the repository still has all its chunks.
-    pub(super) fn is_unchanged(&self, parent: &Node, stamp: &Stamp) -> bool {
+    /// What the parent snapshot tells of a file. One whose chunks the repository does not have any more has to be read.
+    pub(super) fn past_of(&self, parent: Option<&Node>, stamp: &Stamp) -> Past {
+        let Some(parent) = parent else { return Past::None };
         let known = |id: &Id| self.indexed.index.contains(format::BlobKind::Data, id);
-        self.rule.unchanged(parent, stamp) && parent.content.iter().flatten().all(known)
+        if !self.rule.unchanged(parent, stamp) || !parent.content.iter().flatten().all(known) {
+            return Past::Changed;
+        }
+        let content = parent.content.clone();
+        if self.rule.had_settled(parent) { Past::Same(content) } else { Past::Unsettled(content) }
     }
 
     /// A listing of the parent snapshot. One that cannot be read costs time (everything in it is read again), no data.
