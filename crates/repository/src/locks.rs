@@ -6,9 +6,12 @@
 //! A lock is written first and the others' locks are read after it: of two processes that lock at the same moment at
 //! least one sees the other. A lock that was not refreshed for 30 minutes is stale. One that this host wrote in this
 //! boot and this process namespace, by a process that is gone, is dead beyond doubt and is removed.
+//!
+//! A process that slept, or that was cut off, may find its own lock removed: then somebody may have removed data that
+//! it counts on. So the one who wants to remove takes stale locks away first, and the one who adds writes an index or a
+//! snapshot only behind the [`Fence`], which looks whether the lock is still there, without a gap since it was taken.
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +32,10 @@ const REFRESH_EVERY: Duration = Duration::from_secs(5 * 60);
 /// How often a held lock is looked at while waiting for it.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
 
+/// How long we try to remove a lock at the end. A copy that has died must not keep a finished program from ending; the
+/// lock that stays there turns stale.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(20);
+
 /// Our field in a lock file: where its process id means something. restic passes over it.
 const PROCESS_WORLD: &str = "process_world";
 
@@ -45,31 +52,112 @@ pub enum LockMode {
 
 /// Locks held on every live copy; removed when dropped.
 pub struct Guard {
-    held: Arc<Mutex<Vec<Held>>>,
-    refresher: Option<tokio::task::JoinHandle<()>>,
+    posts: Vec<Arc<Post>>,
+    refreshers: Vec<tokio::task::JoinHandle<()>>,
     runtime: tokio::runtime::Handle,
 }
 
-struct Held {
+/// Our lock on one copy.
+struct Post {
+    number: usize,
     destination: Arc<dyn Destination>,
-    name: FileName,
+    files: Mutex<LockFiles>,
+    /// Set once our lock is known to have been away.
+    lapsed: OnceLock<Fault>,
+}
+
+struct LockFiles {
+    /// The one that was there last.
+    current: FileName,
+    /// All that may be there, to be removed in the end.
+    written: Vec<FileName>,
+}
+
+/// What stands between a writer and the copies while our locks are held.
+#[derive(Clone, Default)]
+pub struct Fence(Vec<Arc<Post>>);
+
+impl Fence {
+    /// Whether our lock on copy `number` has been there all the time. Without locks there is nothing to confirm.
+    pub(crate) async fn confirm(&self, number: usize) -> Result<(), Fault> {
+        match self.0.iter().find(|post| post.number == number) {
+            Some(post) => post.confirm().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Post {
+    fn current(&self) -> FileName {
+        threads::lock(&self.files).current
+    }
+
+    async fn confirm(&self) -> Result<(), Fault> {
+        loop {
+            if let Some(fault) = self.lapsed.get() {
+                return Err(fault.clone());
+            }
+            let name = self.current();
+            match self.destination.stat(name).await {
+                Ok(_) => return Ok(()),
+                // It was renewed in this very moment.
+                Err(fault) if fault.kind == FaultKind::NotFound && self.current() != name => {}
+                Err(fault) if fault.kind == FaultKind::NotFound => self.lapse(name),
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    fn lapse(&self, name: FileName) {
+        let cause = "our lock was removed while we worked, and data may have been removed since; \
+                     nothing more is written here, and a new run begins afresh";
+        let fault = Fault::new(FaultKind::Interrupted, "keep", name.path(), self.destination.place(), cause);
+        let _ = self.lapsed.set(fault);
+    }
+
+    /// Puts a new lock beside the old one, so that there is one at every moment; then the old one goes.
+    async fn renew(&self, name: FileName, bytes: Bytes) {
+        let old = self.current();
+        threads::lock(&self.files).written.push(name);
+        // A copy that does not take the new lock keeps the old one; the next round tries again.
+        if self.destination.write(name, bytes).await.is_err() {
+            return;
+        }
+        match self.destination.stat(old).await {
+            Ok(_) => threads::lock(&self.files).current = name,
+            // The new lock must not hide that the old one was gone before it came.
+            Err(fault) if fault.kind == FaultKind::NotFound => return self.lapse(old),
+            Err(_) => return,
+        }
+        if self.destination.remove(old).await.is_ok() {
+            threads::lock(&self.files).written.retain(|written| *written != old);
+        }
+    }
 }
 
 impl std::fmt::Debug for Guard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Guard").field("locks", &threads::lock(&self.held).len()).finish()
+        f.debug_struct("Guard").field("locks", &self.posts.len()).finish()
+    }
+}
+
+impl Guard {
+    /// What writers have to pass before they write an index or a snapshot.
+    pub fn fence(&self) -> Fence {
+        Fence(self.posts.clone())
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Some(refresher) = self.refresher.take() {
-            refresher.abort();
-        }
-        let held = std::mem::take(&mut *threads::lock(&self.held));
-        let removals = held.iter().map(|held| held.destination.remove(held.name));
+        self.refreshers.iter().for_each(tokio::task::JoinHandle::abort);
+        let removals = self.posts.iter().flat_map(|post| {
+            let written = std::mem::take(&mut threads::lock(&post.files).written);
+            written.into_iter().map(|name| post.destination.remove(name))
+        });
+        let limited = async { tokio::time::timeout(REMOVAL_LIMIT, futures::future::join_all(removals)).await };
         // A lock that cannot be removed turns stale by itself; there is nobody left to tell.
-        let _ = self.runtime.block_on(futures::future::join_all(removals));
+        let _ = self.runtime.block_on(limited);
     }
 }
 
@@ -105,15 +193,20 @@ impl Repository {
         self.refuse_if_locked(mode, None)?;
         let lock = self.own_lock(mode);
         let (name, bytes) = self.seal_file(FileKind::Lock, &lock.to_bytes());
-        let mut held = Vec::new();
+        let mut posts = Vec::new();
         for (number, answer) in self.copies.ask_each(|destination| destination.write(name, bytes.clone())) {
             match answer {
-                Ok(()) => held.push(Held { destination: self.copies.all()[number].destination().clone(), name }),
+                Ok(()) => posts.push(Arc::new(Post {
+                    number,
+                    destination: self.copies.all()[number].destination().clone(),
+                    files: Mutex::new(LockFiles { current: name, written: vec![name] }),
+                    lapsed: OnceLock::new(),
+                })),
                 Err(fault) if mode == LockMode::Reading && fault.kind != FaultKind::Unreachable => {}
                 Err(fault) => self.copies.lose(number, fault),
             }
         }
-        let guard = self.guard(held, mode);
+        let guard = self.guard(posts, mode);
         if self.copies.live().next().is_none() {
             return Err(self.copies.none_left());
         }
@@ -131,25 +224,35 @@ impl Repository {
         lock
     }
 
-    fn guard(&self, held: Vec<Held>, mode: LockMode) -> Guard {
-        let held = Arc::new(Mutex::new(held));
-        let refresher = (!threads::lock(&held).is_empty()).then(|| {
-            let refresh =
-                Refresh { lock: self.own_lock(mode), master: self.master.clone(), version: self.config.version };
-            let clock = self.surroundings.clock.clone();
-            self.surroundings.runtime.spawn(refresh.run(held.clone(), clock))
-        });
-        Guard { held, refresher, runtime: self.surroundings.runtime.clone() }
+    fn guard(&self, posts: Vec<Arc<Post>>, mode: LockMode) -> Guard {
+        let runtime = self.surroundings.runtime.clone();
+        let lock = (!posts.is_empty()).then(|| self.own_lock(mode));
+        let refresher = |(post, lock): (&Arc<Post>, &Lock)| {
+            let refresh = Refresh {
+                lock: lock.clone(),
+                master: self.master.clone(),
+                version: self.config.version,
+                clock: self.surroundings.clock.clone(),
+            };
+            runtime.spawn(refresh.run(post.clone()))
+        };
+        let refreshers = posts.iter().zip(lock.iter().cycle()).map(refresher).collect();
+        Guard { posts, refreshers, runtime }
     }
 
     /// Reads the locks of every live copy and refuses when one of them excludes `mode`.
     fn refuse_if_locked(&self, mode: LockMode, own: Option<Id>) -> Result<()> {
         for lock in self.locks()? {
-            if Some(lock.id) == own || lock.state == LockState::Stale {
+            if Some(lock.id) == own {
                 continue;
             }
-            if lock.state == LockState::Dead {
+            // Whoever wants to remove takes a stale lock away: should its owner wake up, it finds that out and stops.
+            let is_in_the_way = lock.state == LockState::Stale && mode == LockMode::Exclusive;
+            if lock.state == LockState::Dead || is_in_the_way {
                 self.remove_lock(lock.id)?;
+                continue;
+            }
+            if lock.state == LockState::Stale {
                 continue;
             }
             if lock.lock.exclusive || mode == LockMode::Exclusive {
@@ -262,34 +365,22 @@ pub struct FoundLock {
     pub state: LockState,
 }
 
-/// Renews the locks: a new file first, then the old one goes, so that there is one at every moment.
+/// Renews our lock on one copy. Each copy has its own, so that one that does not answer keeps no other's from being renewed.
 struct Refresh {
     lock: Lock,
     master: format::MasterKey,
     version: u32,
+    clock: Arc<dyn clock::Clock>,
 }
 
 impl Refresh {
-    async fn run(self, held: Arc<Mutex<Vec<Held>>>, clock: Arc<dyn clock::Clock>) {
-        loop {
+    async fn run(self, post: Arc<Post>) {
+        while post.lapsed.get().is_none() {
             tokio::time::sleep(REFRESH_EVERY).await;
-            let lock = Lock { time: Moment::from(&clock.local()), ..self.lock.clone() };
+            let lock = Lock { time: Moment::from(&self.clock.local()), ..self.lock.clone() };
             let sealed = format::seal_file(&self.master, self.version, format::Compression::Auto, &lock.to_bytes());
-            let bytes = Bytes::from(sealed);
-            let name = FileName::new(FileKind::Lock, format::hash(&bytes));
-            let current: Vec<(Arc<dyn Destination>, FileName)> =
-                threads::lock(&held).iter().map(|held| (held.destination.clone(), held.name)).collect();
-            for (destination, old) in current {
-                // A copy that does not take the new lock keeps the old one; the next round tries again.
-                if destination.write(name, bytes.clone()).await.is_err() {
-                    continue;
-                }
-                threads::lock(&held).push(Held { destination: destination.clone(), name });
-                if destination.remove(old).await.is_ok() {
-                    threads::lock(&held)
-                        .retain(|held| !(held.name == old && Arc::ptr_eq(&held.destination, &destination)));
-                }
-            }
+            let name = FileName::new(FileKind::Lock, format::hash(&sealed));
+            post.renew(name, Bytes::from(sealed)).await;
         }
     }
 }
@@ -315,4 +406,46 @@ fn process_world() -> String {
 fn process_exists(pid: i64) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return true };
     !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use testkit::MemoryFolder;
+
+    fn post(folder: &Arc<MemoryFolder>) -> Post {
+        let current = name(0);
+        folder.put(current, Bytes::from_static(b"lock"));
+        let files = Mutex::new(LockFiles { current, written: vec![current] });
+        Post { number: 0, destination: folder.clone(), files, lapsed: OnceLock::new() }
+    }
+
+    fn name(number: u8) -> FileName {
+        FileName::new(FileKind::Lock, format::hash(&[number]))
+    }
+
+    #[tokio::test]
+    async fn a_renewed_lock_replaces_the_old_one() {
+        let folder = Arc::new(MemoryFolder::new("copy"));
+        let post = post(&folder);
+        for number in 1..5 {
+            post.renew(name(number), Bytes::from_static(b"lock")).await;
+            assert_eq!(folder.names(FileKind::Lock), [name(number)]);
+            post.confirm().await.unwrap();
+        }
+        assert_eq!(threads::lock(&post.files).written, [name(4)]);
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_was_away_for_a_while_does_not_count_again() {
+        let folder = Arc::new(MemoryFolder::new("copy"));
+        let post = post(&folder);
+        folder.take(name(0)).unwrap();
+        post.renew(name(1), Bytes::from_static(b"lock")).await;
+        let fault = post.confirm().await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Interrupted, "{fault}");
+        // What was written is known, and goes in the end.
+        assert!(threads::lock(&post.files).written.contains(&name(1)));
+    }
 }

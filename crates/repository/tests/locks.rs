@@ -78,9 +78,6 @@ fn restic_heeds_our_lock_and_we_heed_its() {
 fn stale_locks_are_passed_over_and_dead_ones_removed() {
     let room = Room::new();
     let repository = room.init(&["a"]);
-    let stale = br#"{"time":"2001-01-01T00:00:00Z","exclusive":true,"hostname":"elsewhere","username":"them","pid":1}"#;
-    let (name, bytes) = repository.seal_file(format::FileKind::Lock, stale);
-    repository.copies().write_each(name, &bytes).unwrap();
     // A lock of a process of this very boot that has ended.
     let mut child = std::process::Command::new("true").spawn().unwrap();
     let pid = child.id();
@@ -90,10 +87,19 @@ fn stale_locks_are_passed_over_and_dead_ones_removed() {
     let password = room::PASSWORD.to_owned().into();
     let dead = repository::Repository::open(room.destinations(&["a"]), &password, surroundings).unwrap();
     std::mem::forget(dead.lock(LockMode::Exclusive).unwrap());
+    let stale = br#"{"time":"2001-01-01T00:00:00Z","exclusive":true,"hostname":"elsewhere","username":"them","pid":1}"#;
+    let (name, bytes) = repository.seal_file(format::FileKind::Lock, stale);
+    repository.copies().write_each(name, &bytes).unwrap();
     let states: Vec<LockState> = repository.locks().unwrap().into_iter().map(|lock| lock.state).collect();
     assert!(states.contains(&LockState::Stale) && states.contains(&LockState::Dead), "{states:?}");
     drop(repository.lock(LockMode::Adding).unwrap());
     // The dead one is gone, the stale one waits for `unlock`.
     assert_eq!(files_in(&room.path("a/locks")).len(), 1);
     assert_eq!(repository.unlock(false).unwrap(), 1);
+    // Whoever wants to remove takes it away, so that its owner, should it wake up, sees that it was passed over.
+    repository.copies().write_each(name, &bytes).unwrap();
+    let exclusive = repository.lock(LockMode::Exclusive).unwrap();
+    assert_eq!(repository.locks().unwrap().len(), 1);
+    drop(exclusive);
+    assert!(files_in(&room.path("a/locks")).is_empty());
 }

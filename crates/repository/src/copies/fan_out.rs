@@ -18,11 +18,12 @@ use destinations::{Destination, Span};
 use format::{FileKind, FileName};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use model::{Fault, FaultKind, Verdict};
+use model::{Fault, FaultKind, Retry, Verdict};
 use tokio::sync::{Notify, mpsc};
 
 use super::CopySet;
 use crate::error::{Error, Result};
+use crate::locks::Fence;
 use crate::observer::Cancel;
 
 /// Bytes that wait in one copy's queue before files are deferred for it.
@@ -76,6 +77,8 @@ struct Standing {
 #[derive(Clone, Default)]
 struct Lane {
     open: bool,
+    /// False for a copy that does not answer: each file that is asked of it would cost the whole time of its retries.
+    readable: bool,
     queued_bytes: usize,
     files_written: u64,
     bytes_written: u64,
@@ -87,11 +90,25 @@ struct Shared {
     room: Condvar,
     acknowledged: Notify,
     destinations: Vec<Arc<dyn Destination>>,
+    fence: Fence,
 }
 
 impl Shared {
     fn board(&self) -> MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends copy `number`'s part, and wakes whoever waits for room there or for what it was going to write.
+    fn close(&self, number: usize, fault: Option<Fault>) {
+        let mut board = self.board();
+        let lane = &mut board.copies[number];
+        lane.open = false;
+        lane.queued_bytes = 0;
+        lane.readable &= fault.as_ref().is_none_or(|fault| fault.retry() != Retry::Now);
+        lane.fault = fault;
+        drop(board);
+        self.room.notify_all();
+        self.acknowledged.notify_waiters();
     }
 }
 
@@ -104,23 +121,29 @@ pub struct FanOut<'a> {
 }
 
 impl<'a> FanOut<'a> {
-    /// Starts a queue for each live copy. At most 64 copies.
-    pub fn start(copies: &'a CopySet, cancel: &Cancel) -> Result<Self> {
+    /// Starts a queue for each live copy. At most 64 copies. Past the `fence` of our locks goes no index and no snapshot.
+    pub fn start(copies: &'a CopySet, cancel: &Cancel, fence: Fence) -> Result<Self> {
         if copies.all().len() > 64 {
             return Err(Error::Request("a repository can have 64 copies at most".to_owned()));
         }
-        let open = |copy: &super::Copy| Lane { open: copy.is_live(), fault: copy.lost().cloned(), ..Lane::default() };
+        let open = |copy: &super::Copy| Lane {
+            open: copy.is_live(),
+            readable: copy.is_live(),
+            fault: copy.lost().cloned(),
+            ..Lane::default()
+        };
         let board = Board { copies: copies.all().iter().map(open).collect(), standings: HashMap::new() };
         let shared = Arc::new(Shared {
             board: Mutex::new(board),
             room: Condvar::new(),
             acknowledged: Notify::new(),
             destinations: copies.all().iter().map(|copy| copy.destination().clone()).collect(),
+            fence,
         });
         let lane = |(number, copy): (usize, &super::Copy)| {
             copy.is_live().then(|| {
                 let (sender, jobs) = mpsc::unbounded_channel();
-                let writer = Writer { number, shared: shared.clone(), deferred: VecDeque::new() };
+                let writer = Writer { number, shared: shared.clone(), deferred: VecDeque::new(), silent: 0 };
                 (sender, copies.runtime().spawn(writer.run(jobs)))
             })
         };
@@ -190,9 +213,7 @@ impl<'a> FanOut<'a> {
         }
         let board = self.shared.board();
         let outcome = |(number, (lane, copy)): (usize, (&Lane, &super::Copy))| {
-            // A lane that is still open belongs to a writer that was stopped in the middle.
-            let stopped = || Fault::new(FaultKind::Interrupted, "write to", "", copy.place(), "stopped before the end");
-            let fault = lane.fault.clone().or_else(|| lane.open.then(stopped));
+            let fault = lane.fault.clone();
             if let Some(fault) = &fault {
                 self.copies.lose(number, fault.clone());
             }
@@ -249,19 +270,25 @@ struct Writer {
     shared: Arc<Shared>,
     /// Packs to be fetched from another copy before the next barrier.
     deferred: VecDeque<FileName>,
+    /// Copies that did not answer this writer, as bits; they are not asked again.
+    silent: u64,
+}
+
+impl Drop for Writer {
+    /// A writer that is stopped in the middle, or that panics, must not leave others waiting for what it promised.
+    fn drop(&mut self) {
+        if self.shared.board().copies[self.number].open {
+            let place = self.shared.destinations[self.number].place();
+            let fault = Fault::new(FaultKind::Interrupted, "write to", "", place, "stopped before the end");
+            self.shared.close(self.number, Some(fault));
+        }
+    }
 }
 
 impl Writer {
     async fn run(mut self, mut jobs: mpsc::UnboundedReceiver<Job>) {
         let fault = self.write_all(&mut jobs).await.err();
-        let mut board = self.shared.board();
-        let lane = &mut board.copies[self.number];
-        lane.open = false;
-        lane.queued_bytes = 0;
-        lane.fault = fault;
-        drop(board);
-        self.shared.room.notify_all();
-        self.shared.acknowledged.notify_waiters();
+        self.shared.close(self.number, fault);
     }
 
     async fn write_all(&mut self, jobs: &mut mpsc::UnboundedReceiver<Job>) -> Result<(), Fault> {
@@ -280,6 +307,9 @@ impl Writer {
                         self.settle(written)?;
                     }
                     self.fetch_deferred().await?;
+                    if other.is_some() {
+                        self.shared.fence.confirm(self.number).await?;
+                    }
                     match other {
                         Some(Job::Put(name, bytes)) => self.settle(self.write(name, bytes).await)?,
                         Some(Job::Fetch(name)) => self.fetch_one(name).await?,
@@ -323,7 +353,7 @@ impl Writer {
     }
 
     /// Takes a file from a copy that has acknowledged it, checks it against its name, and writes it here.
-    async fn fetch_one(&self, name: FileName) -> Result<(), Fault> {
+    async fn fetch_one(&mut self, name: FileName) -> Result<(), Fault> {
         let bytes = self.fetch_sound(name).await?;
         let written = self.write(name, bytes).await;
         let (name, length) = written?;
@@ -332,8 +362,8 @@ impl Writer {
         self.settle(Ok((name, length)))
     }
 
-    async fn fetch_sound(&self, name: FileName) -> Result<Bytes, Fault> {
-        let mut refused: u64 = 0;
+    async fn fetch_sound(&mut self, name: FileName) -> Result<Bytes, Fault> {
+        let mut refused = self.silent;
         let mut last: Option<Fault> = None;
         loop {
             let changed = self.shared.acknowledged.notified();
@@ -341,11 +371,16 @@ impl Writer {
             changed.as_mut().enable();
             let (holders, someone_may_come) = self.holders(name, refused);
             for number in holders {
-                let source = &self.shared.destinations[number];
+                let source = self.shared.destinations[number].clone();
                 match source.read(name, Span::Whole).await {
                     Ok(bytes) if name.id().is_none_or(|id| format::hash(&bytes) == id) => return Ok(bytes),
                     Ok(_) => last = Some(self.unfetched(name, source.place(), "its bytes do not match its name")),
-                    Err(fault) => last = Some(fault),
+                    Err(fault) => {
+                        if fault.retry() == Retry::Now {
+                            self.silent |= 1 << number;
+                        }
+                        last = Some(fault);
+                    }
                 }
                 refused |= 1 << number;
             }
@@ -367,7 +402,7 @@ impl Writer {
         let standing = board.standings.get(&name).copied().unwrap_or_default();
         let others = (0..board.copies.len()).filter(|&number| number != self.number && refused & (1 << number) == 0);
         let (now, later): (Vec<usize>, Vec<usize>) =
-            others.partition(|number| standing.acknowledged & (1 << number) != 0);
+            others.partition(|number| standing.acknowledged & (1 << number) != 0 && board.copies[*number].readable);
         let is_coming = |number: usize| standing.promised & (1 << number) != 0 && board.copies[number].open;
         let someone_may_come = later.into_iter().any(is_coming);
         (now, someone_may_come)

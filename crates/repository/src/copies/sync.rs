@@ -31,13 +31,13 @@ pub struct SyncReport {
 
 /// Brings every live copy up to date with the union of all.
 pub fn sync(repository: &Repository) -> Result<SyncReport> {
-    let _guard = repository.lock(LockMode::Adding)?;
+    let guard = repository.lock(LockMode::Adding)?;
     let copies = repository.copies();
     let keys_differ = !Holdings::gather(copies, FileKind::Key)?.agree();
     let indexed = repository.indexed()?;
     let packs = Holdings::gather(copies, FileKind::Pack)?;
     let snapshots = Holdings::gather(copies, FileKind::Snapshot)?;
-    let fan_out = FanOut::start(copies, repository.cancel())?;
+    let fan_out = FanOut::start(copies, repository.cancel(), guard.fence())?;
     let mut missing_files = 0;
     for (number, copy) in copies.live() {
         let lacks_pack = |id: &&Id| packs.files.get(*id).is_some_and(|held| held.copies & (1 << number) == 0);
