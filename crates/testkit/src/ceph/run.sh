@@ -99,7 +99,7 @@ osd crush chooseleaf type = 0
 plugin dir = $libraries/ceph
 erasure code dir = $libraries/ceph/erasure-code
 osd class dir = $libraries/rados-classes
-rgw frontends = beast endpoint=127.0.0.1:$gateway_port
+rgw frontends = beast endpoint=127.0.0.1:$gateway_port tcp_nodelay=1
 rgw dns name = localhost
 rgw enable usage log = false
 [mon.a]
