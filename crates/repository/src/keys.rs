@@ -3,23 +3,32 @@
 //! Every key file seals the same master key, so removing one takes a password away but no knowledge: whoever copied
 //! the master key keeps it. Changes need every copy reachable, or the copies' keys would drift apart.
 
+use std::cmp::Reverse;
+
 use bytes::Bytes;
 use destinations::Span;
-use format::{FileKind, FileName, FormatError, KeyFile, Moment, ScryptCost};
+use format::{FileKind, FileName, FormatError, KeyFile, MasterKey, Moment, ScryptCost};
 use model::{Id, Secret};
 
 use crate::copies::status::Holdings;
 use crate::copies::{CopySet, Holders};
 use crate::error::{Damage, Error, Result};
-use crate::observer::Cancel;
+use crate::observer::{Cancel, Event};
 use crate::open::{Unlocked, owner};
 use crate::repository::Repository;
 
 /// Key files that are tried with a password before giving up; restic tries 20.
 const KEYS_TRIED_MAX: usize = 100;
 
-/// Tries the password on the key files until one opens.
-pub(crate) fn unlock_master(copies: &CopySet, password: &Secret, cancel: &Cancel) -> Result<Unlocked> {
+/// Tries the password on the key files until one opens whose master key `fits` the repository.
+///
+/// One that does not fit was left behind by an init that broke off before its `config`, or that another one overtook.
+pub(crate) fn unlock_master(
+    copies: &CopySet,
+    password: &Secret,
+    cancel: &Cancel,
+    fits: impl Fn(&MasterKey) -> bool,
+) -> Result<Unlocked> {
     let holdings = Holdings::gather(copies, FileKind::Key)?;
     if holdings.files.is_empty() {
         let damage = Damage {
@@ -30,11 +39,14 @@ pub(crate) fn unlock_master(copies: &CopySet, password: &Secret, cancel: &Cancel
         return Err(Error::Damaged { file: FileKind::Key.folder().to_owned(), damages: vec![damage] });
     }
     let mut broken: Vec<Damage> = Vec::new();
+    let mut unread = None;
+    let mut unfit = None;
     let mut wrong = 0;
-    // Keys of the first copy first: where copies turn out to be strangers, the first one is the one that was meant.
-    let mut ids: Vec<Id> = holdings.files.keys().copied().collect();
-    ids.sort_by_key(|id| holdings.files.get(id).map_or(u32::MAX, |held| held.copies.trailing_zeros()));
-    for &id in ids.iter().take(KEYS_TRIED_MAX) {
+    // Keys that most copies have come first, so that one copy cannot hide them behind many of its own; then those of
+    // the first copy: where copies turn out to be strangers, the first one is the one that was meant.
+    let mut keys: Vec<(Id, u64)> = holdings.files.iter().map(|(id, held)| (*id, held.copies)).collect();
+    keys.sort_by_key(|(_, copies)| (Reverse(copies.count_ones()), copies.trailing_zeros()));
+    for (id, _) in keys.into_iter().take(KEYS_TRIED_MAX) {
         cancel.check()?;
         let name = FileName::new(FileKind::Key, id);
         let opened = match copies.read_whole(name, Holders::of(&holdings, &id)) {
@@ -43,15 +55,26 @@ pub(crate) fn unlock_master(copies: &CopySet, password: &Secret, cancel: &Cancel
                 broken.extend(damages);
                 continue;
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                unread.get_or_insert(error);
+                continue;
+            }
         };
         match opened {
-            Ok(master) => return Ok(Unlocked { master, id, holdings }),
+            Ok(master) if fits(&master) => return Ok(Unlocked { master, id, holdings }),
+            Ok(master) => unfit = unfit.or(Some((master, id))),
             Err(FormatError::WrongPassword) => wrong += 1,
             Err(error) => {
                 broken.push(Damage { copy: copies.places(), file: name.path(), why: error.to_string() });
             }
         }
+    }
+    // The password is right, and no `config` opens with it: who compares the copies' configs says what is wrong there.
+    if let Some((master, id)) = unfit {
+        return Ok(Unlocked { master, id, holdings });
+    }
+    if let Some(error) = unread {
+        return Err(error);
     }
     if broken.is_empty() {
         return Err(Error::WrongPassword { place: copies.places(), keys: wrong });
@@ -82,7 +105,16 @@ pub fn list(repository: &Repository) -> Result<Vec<KeyInfo>> {
     for &id in holdings.files.keys() {
         let name = FileName::new(FileKind::Key, id);
         let Ok(bytes) = repository.copies().read_whole(name, Holders::of(&holdings, &id)) else { continue };
-        let key = KeyFile::parse(&bytes).map_err(|source| Error::Format { what: name.path(), source })?;
+        let key = match KeyFile::parse(&bytes) {
+            Ok(key) => key,
+            // Left out, or one bad file on one copy would keep every password from being changed.
+            Err(error) => {
+                let copy = repository.copies().places();
+                let damage = Damage { copy, file: name.path(), why: error.to_string() };
+                repository.observer().event(Event::Damage(damage));
+                continue;
+            }
+        };
         keys.push(KeyInfo {
             id,
             current: id == repository.key_id(),

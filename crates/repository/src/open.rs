@@ -47,7 +47,7 @@ impl Repository {
         surroundings: Surroundings,
     ) -> Result<Self> {
         let copies = copy_set(destinations, &surroundings)?;
-        refuse_unless_empty(&copies)?;
+        let left_over = refuse_unless_empty(&copies)?;
         let unusable = |source| Error::Format { what: "a new repository".to_owned(), source };
         let master = MasterKey::generate().map_err(unusable)?;
         let mut config = Config { version: request.version, ..Config::generate().map_err(unusable)? };
@@ -66,7 +66,15 @@ impl Repository {
         let key_name = FileName::new(FileKind::Key, key_id);
         // The config comes last: a place without one is no repository, so a broken init can simply be repeated.
         create_everywhere(&copies, |destination| destination.write(key_name, key.clone()))?;
-        create_everywhere(&copies, |destination| destination.write(FileName::CONFIG, sealed_config.clone()))?;
+        let made = create_everywhere(&copies, |destination| destination.write(FileName::CONFIG, sealed_config.clone()));
+        if let Err(Error::Destination(fault)) = &made
+            && fault.kind == FaultKind::Exists
+        {
+            // Another process was faster: its repository must not keep a key that opens nothing.
+            remove_keys(&copies, &[key_id]);
+        }
+        made?;
+        remove_keys(&copies, &left_over);
         let chunker = Chunker::new(config.chunker_polynomial);
         Ok(Self { copies, config, master, key_id, chunker, surroundings })
     }
@@ -82,7 +90,9 @@ impl Repository {
     ) -> Result<Self> {
         let copies = copy_set(destinations, &surroundings)?;
         let configs = read_configs(&copies)?;
-        let unlocked = keys::unlock_master(&copies, password, &surroundings.cancel)?;
+        let unlocked = keys::unlock_master(&copies, password, &surroundings.cancel, |master| {
+            configs.iter().any(|(_, sealed)| master.open(sealed).is_ok())
+        })?;
         let config = agree_on_config(&copies, &configs, &unlocked.master, &unlocked.holdings)?;
         let chunker = Chunker::new(config.chunker_polynomial);
         Ok(Self { copies, config, master: unlocked.master, key_id: unlocked.id, chunker, surroundings })
@@ -98,8 +108,19 @@ pub(crate) fn owner(surroundings: &Surroundings) -> KeyOwner {
     }
 }
 
-/// Looks at every place and goes on only when each said clearly that there is nothing.
-pub(crate) fn refuse_unless_empty(copies: &CopySet) -> Result<()> {
+/// Takes away keys that open no `config`. Other programs take the first key that a password opens, and would call the
+/// repository damaged; we pass over such keys, so that one which cannot be removed does no harm.
+fn remove_keys(copies: &CopySet, ids: &[Id]) {
+    for id in ids {
+        let name = FileName::new(FileKind::Key, *id);
+        let _ = copies.ask_each(|destination| destination.remove(name));
+    }
+}
+
+/// Looks at every place and goes on only when each said clearly that there is nothing. Gives the keys that are there
+/// nevertheless.
+pub(crate) fn refuse_unless_empty(copies: &CopySet) -> Result<Vec<Id>> {
+    let mut keys = Vec::new();
     for (number, answer) in copies.ask_each(|destination| destination.stat(FileName::CONFIG)) {
         let place = copies.all()[number].place().to_owned();
         match answer {
@@ -113,7 +134,8 @@ pub(crate) fn refuse_unless_empty(copies: &CopySet) -> Result<()> {
             let place = copies.all()[number].place().to_owned();
             match answer {
                 // Keys alone are what an init leaves that broke off before its config: the next one continues.
-                Ok(files) if files.is_empty() || kind == FileKind::Key => {}
+                Ok(files) if kind == FileKind::Key => keys.extend(files.into_iter().map(|file| file.id)),
+                Ok(files) if files.is_empty() => {}
                 Ok(files) => {
                     let found = format!("it has no config, but {} files in `{}`", files.len(), kind.folder());
                     return Err(Error::AlreadyThere { place, found });
@@ -123,7 +145,7 @@ pub(crate) fn refuse_unless_empty(copies: &CopySet) -> Result<()> {
             }
         }
     }
-    Ok(())
+    Ok(keys)
 }
 
 /// One step of init on every copy; the first fault ends it.
