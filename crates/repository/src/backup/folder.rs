@@ -96,18 +96,13 @@ impl Folder {
 
 impl Walk<'_> {
     /// Walks the folders above the sources; the sources themselves become tasks.
-    pub(super) fn begin(
-        &self,
-        bench: &mut Bench,
-        root: &Root,
-        place: Option<Place>,
-        listing: Option<Id>,
-    ) -> Result<()> {
+    pub(super) fn begin(&self, bench: &mut Bench, root: &Root, place: Option<Place>, past: Before<'_>) -> Result<()> {
         if let Some(source) = &root.source {
             let source = Source::new(source.clone(), &root.path)?;
             self.sources().push(source.clone());
-            return self.begin_source(bench, root, place, listing, source);
+            return self.begin_source(bench, root, place, past, source);
         }
+        let listing = past.listing();
         let node = match &place {
             Some(place) => {
                 let name = root.path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
@@ -124,9 +119,9 @@ impl Walk<'_> {
         let folder = Folder::new(None, root.path.clone(), node, place, listing, root.children.len());
         let parent = self.parent_tree(listing);
         for (number, (name, child)) in root.children.iter().enumerate() {
-            let listing = parent.as_ref().and_then(|tree| tree.find(name)).and_then(|node| node.subtree);
+            let past = Before::Entry(parent.as_ref().and_then(|tree| find(tree, name)));
             let place = Place { folder: folder.clone(), number };
-            self.begin(bench, child, Some(place), listing)?;
+            self.begin(bench, child, Some(place), past)?;
         }
         self.settle_one(bench, folder)
     }
@@ -136,7 +131,7 @@ impl Walk<'_> {
         bench: &mut Bench,
         root: &Root,
         place: Option<Place>,
-        listing: Option<Id>,
+        past: Before<'_>,
         source: Arc<Source>,
     ) -> Result<()> {
         let failed = |error| crate::Error::local("read source", &root.path, error);
@@ -144,13 +139,12 @@ impl Walk<'_> {
             // The source is the top itself (`.` or `/`): its entries are the snapshot's.
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let descriptor = rustix::fs::open(&root.path, flags, Mode::empty()).map_err(failed)?;
-            return self.walk_open(bench, descriptor, root.path.clone(), None, None, listing, &source, 0);
+            return self.walk_open(bench, descriptor, root.path.clone(), None, None, past.listing(), &source, 0);
         };
         let full = c_path(&root.path).ok_or_else(|| failed(Errno::INVAL))?;
         let stat = rustix::fs::lstat(&root.path).map_err(failed)?;
         let name = root.path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
-        let parent = self.parent_tree(place.folder.parent_listing);
-        let parent_node = parent.as_ref().and_then(|tree| tree.find(&name)).cloned();
+        let parent_node = past.entry().cloned();
         if let Some(task) = self.entry(bench, place, &full, &name, &stat, root.path.clone(), parent_node, &source, 0)? {
             self.crew.push(task);
         }
@@ -209,7 +203,8 @@ impl Walk<'_> {
         for trouble in &tags.troubles {
             self.trouble(path.clone(), TroubleKind::Metadata, trouble);
         }
-        let parent = self.parent_tree(listing);
+        // Both are in order, so that one pass through the parent's listing finds all that are in both.
+        let mut past = self.parent_tree(listing).unwrap_or_default().nodes.into_iter().peekable();
         let folder = Folder::new(Some(descriptor), path, node, place, listing, names.len());
         let mut tasks = Vec::new();
         let mut batch = Batch::default();
@@ -228,7 +223,8 @@ impl Walk<'_> {
                 self.settle(bench, place, None)?;
                 continue;
             }
-            let parent_node = parent.as_ref().and_then(|tree| tree.find(name.to_bytes())).cloned();
+            while past.next_if(|node| node.name.as_slice() < name.to_bytes()).is_some() {}
+            let parent_node = past.next_if(|node| node.name == name.to_bytes());
             match self.entry(bench, place, name, name.to_bytes(), &stat, path, parent_node, source, depth + 1)? {
                 Some(Task::File(file)) if file.size() < SMALL_BYTES_MAX => {
                     if let Some(full) = batch.add(*file) {
@@ -350,6 +346,37 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+/// What the parent snapshot has at the place of a source or of a folder above one.
+#[derive(Clone, Copy)]
+pub(super) enum Before<'a> {
+    /// The top's listing.
+    Top(Option<Id>),
+    /// An entry of the folder above.
+    Entry(Option<&'a Node>),
+}
+
+impl<'a> Before<'a> {
+    fn listing(self) -> Option<Id> {
+        match self {
+            Before::Top(listing) => listing,
+            Before::Entry(node) => node.and_then(|node| node.subtree),
+        }
+    }
+
+    fn entry(self) -> Option<&'a Node> {
+        match self {
+            Before::Top(_) => None,
+            Before::Entry(node) => node,
+        }
+    }
+}
+
+/// The entry of this name in a listing that is in order.
+fn find<'a>(tree: &'a Tree, name: &[u8]) -> Option<&'a Node> {
+    let found = tree.nodes.binary_search_by(|node| node.name.as_slice().cmp(name));
+    found.ok().and_then(|number| tree.nodes.get(number))
 }
 
 /// Gathers small files until there is enough for one worker.

@@ -103,9 +103,13 @@ pub(super) fn kind_of(stat: &Stat) -> Option<NodeKind> {
 
 /// Reads all extended attributes of `name` in `folder`, ACLs among them, sorted as the system lists them.
 ///
-/// The path goes through `/proc/self/fd`, the one way that works for every kind of entry and any length of path.
+/// The path goes through `/proc/self/fd`, the one way that works for every kind of entry and any length of path. An
+/// absolute `name` is its own path, as it is for every call that takes a folder and a name.
 pub(super) fn attributes(folder: BorrowedFd<'_>, name: &CStr) -> Result<Vec<Attribute>, Errno> {
-    let mut path = format!("/proc/self/fd/{}/", folder.as_raw_fd()).into_bytes();
+    let mut path = match name.to_bytes().first() {
+        Some(b'/') => Vec::new(),
+        _ => format!("/proc/self/fd/{}/", folder.as_raw_fd()).into_bytes(),
+    };
     path.extend_from_slice(name.to_bytes());
     let mut names = [0u8; 1024];
     let listed: Vec<u8> = match rustix::fs::llistxattr(path.as_slice(), &mut names[..]) {

@@ -20,6 +20,7 @@ mod source;
 mod tally;
 mod walk;
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -38,6 +39,7 @@ use crate::observer::{Event, Trouble};
 use crate::repository::{Indexed, Repository};
 use crate::snapshots::SnapshotListing;
 use crate::threads;
+use folder::Before;
 use ingest::{Bench, Ingest};
 use metadata::Metadata;
 use parent::ChangeRule;
@@ -230,7 +232,7 @@ fn start_fan_out<'a>(indexed: &Indexed<'a>, listing: &SnapshotListing, fence: Fe
 /// Lets the crew loose on the sources; gives the top listing.
 fn walk_sources(walk: &Walk<'_>, roots: &Roots, request: &BackupRequest, parent_tree: Option<Id>) -> Result<Id> {
     let mut first = walk.ingest.bench();
-    walk.begin(&mut first, &roots.top, None, parent_tree)?;
+    walk.begin(&mut first, &roots.top, None, Before::Top(parent_tree))?;
     let crew = request.threads.unwrap_or_else(threads::count).max(1);
     let benches = std::sync::Mutex::new(vec![first]);
     threads::run(crew, |_| {
@@ -276,5 +278,5 @@ fn write_snapshot(repository: &Repository, fan_out: FanOut<'_>, snapshot: &Snaps
 
 /// A path as snapshots hold it: bytes that are no UTF-8 become U+FFFD, as in restic.
 pub(crate) fn path_text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
+    format::lossy_text(path.as_os_str().as_bytes())
 }
