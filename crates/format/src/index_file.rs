@@ -72,8 +72,9 @@ struct BlobJson {
     kind: KindJson,
     offset: u32,
     length: u32,
+    /// restic leaves it out of blobs that are stored as they are; rustic writes `null`.
     #[serde(default)]
-    uncompressed_length: u32,
+    uncompressed_length: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -89,7 +90,7 @@ impl BlobJson {
             KindJson::Data => BlobKind::Data,
             KindJson::Tree => BlobKind::Tree,
         };
-        let uncompressed_length = NonZeroU32::new(self.uncompressed_length);
+        let uncompressed_length = self.uncompressed_length.and_then(NonZeroU32::new);
         let blob = PackedBlob { kind, id: self.id, offset: self.offset, length: self.length, uncompressed_length };
         blob.check(WHAT)?;
         Ok(blob)
@@ -141,4 +142,21 @@ fn append_blob(out: &mut Vec<u8>, blob: &PackedBlob) {
     object.number("length", u64::from(blob.length));
     object.number_if_any("uncompressed_length", blob.uncompressed_length.map_or(0, |length| u64::from(length.get())));
     object.close();
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_blob_stored_as_it_is_may_say_null_for_its_plain_length() {
+        let id = "ab".repeat(32);
+        for plain_length in ["", r#","uncompressed_length":null"#, r#","uncompressed_length":0"#] {
+            let blob = format!(r#"{{"id":"{id}","type":"data","offset":0,"length":132{plain_length}}}"#);
+            let file = format!(r#"{{"packs":[{{"id":"{id}","blobs":[{blob}]}}]}}"#);
+            let parsed = IndexFile::parse(file.as_bytes()).unwrap();
+            assert_eq!(parsed.packs[0].blobs[0].plain_length(), 100, "{plain_length}");
+        }
+    }
 }
