@@ -52,7 +52,7 @@ pub enum TroubleKind {
     ChangedWhileRead,
     /// Part of its metadata could not be read or set.
     Metadata,
-    /// It is of a kind that is not stored or restored (a socket, an unknown type).
+    /// It is of a kind that this system does not know.
     Unsupported,
     /// It could not be written.
     Unwritable,

@@ -65,9 +65,6 @@ impl Comparison {
             self.changed_since.push(source.to_owned());
             return Ok(());
         };
-        if before.file_type().is_socket() {
-            return Ok(());
-        }
         let changed_since = (before.ctime(), before.ctime_nsec()) >= rules.backup_start;
         let after = match restored.symlink_metadata() {
             Ok(after) => after,
