@@ -132,8 +132,8 @@ impl Repository {
 
     /// Loads the merged index of all live copies.
     pub fn indexed(&self) -> Result<Indexed<'_>> {
-        let LoadedIndex { index, holdings, packs_of_missing } = load::load(self)?;
-        Ok(Indexed { repository: self, index, index_holdings: holdings, packs_of_missing })
+        let LoadedIndex { index, holdings, has_unsound } = load::load(self)?;
+        Ok(Indexed { repository: self, index, index_holdings: holdings, has_unsound_index: has_unsound })
     }
 }
 
@@ -145,7 +145,8 @@ pub struct Indexed<'a> {
     /// The merged index.
     pub index: Index,
     pub(crate) index_holdings: crate::copies::status::Holdings,
-    pub(crate) packs_of_missing: std::collections::HashMap<Id, Vec<Id>>,
+    /// True when an index file of some copies was left out because none of them has it sound.
+    pub(crate) has_unsound_index: bool,
 }
 
 impl Indexed<'_> {

@@ -1,6 +1,6 @@
 //! Listing snapshots and finding the one that is meant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -22,6 +22,16 @@ pub struct SnapshotListing {
     pub troubles: Vec<Damage>,
     /// Which copy has which snapshot.
     pub holdings: Holdings,
+}
+
+impl SnapshotListing {
+    /// Which copy has which of the snapshots that could be read.
+    pub(crate) fn sound_holdings(&self) -> Holdings {
+        let sound: HashSet<Id> = self.snapshots.iter().map(|(id, _)| *id).collect();
+        let mut holdings = self.holdings.clone();
+        holdings.files.retain(|id, _| sound.contains(id));
+        holdings
+    }
 }
 
 /// Which snapshots are meant.

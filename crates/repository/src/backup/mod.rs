@@ -26,13 +26,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use destinations::Span;
-use format::{Compression, FileKind, Moment, Snapshot, SnapshotSummary};
+use format::{Compression, FileKind, FileName, Moment, Snapshot, SnapshotSummary};
 use jiff::Zoned;
 use model::{Fault, FaultKind, Id, Verdict};
 
 use crate::copies::fan_out::{CopyOutcome, FanOut};
-use crate::copies::sync::{Sources, as_part, lacking_before_backup};
-use crate::error::{Error, Result};
+use crate::copies::status::Holdings;
+use crate::copies::sync::{Sources, as_part, hand_over_lacking};
+use crate::error::{Damage, Error, Result};
 use crate::filter::Excludes;
 use crate::locks::{Fence, LockMode};
 use crate::observer::{Event, Trouble};
@@ -147,10 +148,12 @@ pub fn backup(repository: &Repository, request: &BackupRequest) -> Result<Backup
     let roots = Roots::new(&request.paths, &request.current_folder)?;
     let guard = repository.lock(LockMode::Adding)?;
     let listing = repository.snapshots()?;
-    let indexed = repository.indexed()?;
+    let mut indexed = repository.indexed()?;
+    let packs = Holdings::gather(repository.copies(), FileKind::Pack)?;
+    let has_lost_packs = forget_lost_packs(&mut indexed, &packs);
     let parent = parent::choose(repository, request, &roots.absolute, &listing, now.timestamp())?;
     repository.observer().event(Event::Parent(parent.as_ref().map(|(id, _)| *id)));
-    let fan_out = if request.dry_run { None } else { Some(start_fan_out(&indexed, &listing, guard.fence())?) };
+    let fan_out = if request.dry_run { None } else { Some(start_fan_out(&indexed, &listing, &packs, guard.fence())?) };
 
     let rule = ChangeRule {
         ignore_ctime: request.ignore_ctime,
@@ -210,22 +213,44 @@ pub fn backup(repository: &Repository, request: &BackupRequest) -> Result<Backup
         None => (None, Vec::new()),
     };
     let of_entries = if troubles.is_empty() { Verdict::Ok } else { Verdict::Partial };
-    let verdict = Verdict::worst(copies.iter().map(|copy| as_part(copy.verdict)).chain([of_entries]));
+    // The new snapshot is whole; an older one may not be.
+    let has_damage = has_lost_packs || indexed.has_unsound_index || !listing.troubles.is_empty();
+    let of_repository = if has_damage { Verdict::Warning } else { Verdict::Ok };
+    let of_copies = copies.iter().map(|copy| as_part(copy.verdict));
+    let verdict = Verdict::worst(of_copies.chain([of_entries, of_repository]));
     let duration = repository.clock().monotonic().saturating_sub(started);
     Ok(BackupReport { id, snapshot, summary, duration, troubles, copies, verdict })
 }
 
-/// Starts the queues; copies that are behind get what they lack put into theirs first.
-fn start_fan_out<'a>(indexed: &Indexed<'a>, listing: &SnapshotListing, fence: Fence) -> Result<FanOut<'a>> {
-    let repository = indexed.repository;
-    let behind = lacking_before_backup(indexed, &listing.holdings)?;
-    let fan_out = FanOut::start(repository.copies(), repository.cancel(), fence)?;
-    let sources = Sources { packs: None, indexes: &indexed.index_holdings, snapshots: &listing.holdings };
-    for (number, lacking) in behind {
-        let copy = repository.copies().all()[number].place().to_owned();
-        repository.observer().event(Event::CatchingUp { copy, files: lacking.count() });
-        lacking.hand_over(&fan_out, number, &sources);
+/// Forgets what no copy has any more, so that it is stored again, and names it. True when there was any.
+fn forget_lost_packs(indexed: &mut Indexed<'_>, packs: &Holdings) -> bool {
+    let lost = indexed.index.forget_packs(|id| packs.files.contains_key(id));
+    if let Some(first) = lost.first() {
+        let copy = indexed.repository.copies().places();
+        let why = format!(
+            "no copy has it, nor {} other packs of the index; what the sources still hold of them is stored again",
+            lost.len() - 1
+        );
+        let file = FileName::pack(*first).path();
+        indexed.repository.observer().event(Event::Damage(Damage { copy, file, why }));
     }
+    !lost.is_empty()
+}
+
+/// Starts the queues; copies that are behind get what they lack put into theirs first.
+fn start_fan_out<'a>(
+    indexed: &Indexed<'a>,
+    listing: &SnapshotListing,
+    packs: &Holdings,
+    fence: Fence,
+) -> Result<FanOut<'a>> {
+    let repository = indexed.repository;
+    for damage in &listing.troubles {
+        repository.observer().event(Event::Damage(damage.clone()));
+    }
+    let fan_out = FanOut::start(repository.copies(), repository.cancel(), fence)?;
+    let snapshots = listing.sound_holdings();
+    hand_over_lacking(indexed, &fan_out, &Sources { packs, indexes: &indexed.index_holdings, snapshots: &snapshots });
     Ok(fan_out)
 }
 

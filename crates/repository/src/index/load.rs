@@ -1,9 +1,8 @@
 //! Reading all index files of all live copies and merging them.
 //!
-//! The union is what the repository knows. An index file that some copy lacks marks that copy as behind: the packs
-//! that it lists may be missing there too, so they are remembered for the catch-up.
+//! The union is what the repository knows. An index file that every copy lists and none has sound is an error: nobody
+//! knows what was in it. One that only some copies list may never have existed; it is told, and left out.
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,43 +11,59 @@ use model::Id;
 
 use super::{Index, IndexBuilder};
 use crate::copies::Holders;
-use crate::copies::status::Holdings;
-use crate::error::{Error, Result};
+use crate::copies::status::{Held, Holdings};
+use crate::error::{Damage, Error, Result};
+use crate::observer::Event;
 use crate::repository::Repository;
 use crate::threads;
 
-/// The merged index, and what is needed to bring copies up to date that lack part of it.
+/// The merged index, and who has which part of it.
 #[derive(Debug)]
 pub struct LoadedIndex {
     /// The union of all index files.
     pub index: Index,
-    /// Which copy has which index file.
+    /// Which copy has which of these index files.
     pub holdings: Holdings,
-    /// The packs of those index files that not every copy has.
-    pub packs_of_missing: HashMap<Id, Vec<Id>>,
+    /// True when index files were left out that some copies list and none has sound.
+    pub has_unsound: bool,
 }
 
 /// Reads every index file once, several at a time, each from the first copy that has it sound.
 pub fn load(repository: &Repository) -> Result<LoadedIndex> {
-    let holdings = Holdings::gather(repository.copies(), FileKind::Index)?;
-    let names: Vec<Id> = holdings.files.keys().copied().collect();
+    let mut holdings = Holdings::gather(repository.copies(), FileKind::Index)?;
+    let names: Vec<(Id, Held)> = holdings.files.iter().map(|(id, held)| (*id, *held)).collect();
     let next = AtomicUsize::new(0);
-    let merged = Mutex::new((IndexBuilder::default(), HashMap::new()));
+    let merged = Mutex::new((IndexBuilder::default(), Vec::new()));
     threads::run(threads::count().min(names.len()), |_| {
-        while let Some(&id) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(&(id, held)) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
             repository.cancel().check()?;
-            let file = read(repository, id, Holders::of(&holdings, &id))?;
-            let held_by_all = holdings.files.get(&id).is_some_and(|held| held.copies == holdings.asked);
-            let mut merged = threads::lock(&merged);
-            if !held_by_all {
-                merged.1.insert(id, file.packs.iter().map(|pack| pack.id).collect());
+            match read(repository, id, Holders::of(&holdings, &id)) {
+                Ok(file) => {
+                    let mut merged = threads::lock(&merged);
+                    file.packs.iter().for_each(|pack| merged.0.add(pack));
+                }
+                Err(error @ (Error::Damaged { .. } | Error::Format { .. })) if held.copies != holdings.asked => {
+                    tell(repository, id, held, &error);
+                    threads::lock(&merged).1.push(id);
+                }
+                Err(error) => return Err(error),
             }
-            file.packs.iter().for_each(|pack| merged.0.add(pack));
         }
         Ok(())
     })?;
-    let (builder, packs_of_missing) = merged.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    Ok(LoadedIndex { index: builder.build(), holdings, packs_of_missing })
+    let (builder, unsound) = merged.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for id in &unsound {
+        holdings.files.remove(id);
+    }
+    Ok(LoadedIndex { index: builder.build(), holdings, has_unsound: !unsound.is_empty() })
+}
+
+fn tell(repository: &Repository, id: Id, held: Held, error: &Error) {
+    let holders = repository.copies().all().iter().enumerate().filter(|(number, _)| held.copies & (1 << number) != 0);
+    let copy = holders.map(|(_, copy)| copy.place()).collect::<Vec<_>>().join(", ");
+    let why = format!("not used, the other copies do not list it: {error}");
+    let file = FileName::new(FileKind::Index, id).path();
+    repository.observer().event(Event::Damage(Damage { copy, file, why }));
 }
 
 /// Reads one index file.

@@ -132,6 +132,19 @@ impl Index {
         &self.packs
     }
 
+    /// Forgets what lies in packs that are not `there`; gives these packs. A blob that lies elsewhere too stays known.
+    pub fn forget_packs(&mut self, there: impl Fn(&Id) -> bool) -> Vec<Id> {
+        let is_lost: Vec<bool> = self.packs.iter().map(|id| !there(id)).collect();
+        if is_lost.contains(&true) {
+            for shelf in [&mut self.data, &mut self.trees] {
+                let mut records = std::mem::take(&mut shelf.records);
+                records.retain(|record| !is_lost[record.pack as usize]);
+                *shelf = Shelf::new(records);
+            }
+        }
+        self.packs.iter().zip(is_lost).filter(|(_, is_lost)| *is_lost).map(|(id, _)| *id).collect()
+    }
+
     fn shelf(&self, kind: BlobKind) -> &Shelf {
         match kind {
             BlobKind::Data => &self.data,
