@@ -19,7 +19,8 @@ use destinations::Destination;
 use format::{FileKind, FileName, Lock, Moment};
 use model::{Fault, FaultKind, Id};
 
-use crate::error::{Error, Result};
+use crate::error::{Damage, Error, Result};
+use crate::observer::Event;
 use crate::repository::Repository;
 use crate::threads;
 
@@ -242,7 +243,11 @@ impl Repository {
 
     /// Reads the locks of every live copy and refuses when one of them excludes `mode`.
     fn refuse_if_locked(&self, mode: LockMode, own: Option<Id>) -> Result<()> {
-        for lock in self.locks()? {
+        let Locks { found, unread } = self.look_for_locks()?;
+        for (number, fault) in unread {
+            self.pass_over_unread(mode, number, fault)?;
+        }
+        for lock in found {
             if Some(lock.id) == own {
                 continue;
             }
@@ -262,10 +267,27 @@ impl Repository {
         Ok(())
     }
 
-    /// Every lock of every live copy, once each. A lock that cannot be read is judged to hold: nobody knows what it
-    /// means; one that vanishes while it is read is gone.
+    /// A lock that cannot be read may be one that excludes us. Who only reads risks an error later and no data; for
+    /// everybody else this one copy is lost, and the others are not.
+    fn pass_over_unread(&self, mode: LockMode, number: usize, fault: Fault) -> Result<()> {
+        if mode == LockMode::Reading && fault.kind == FaultKind::Damaged {
+            let (copy, file, why) = (fault.place, fault.object, fault.cause);
+            self.observer().event(Event::Damage(Damage { copy, file, why }));
+            return Ok(());
+        }
+        self.copies.lose(number, fault);
+        if self.copies.live().next().is_none() { Err(self.copies.none_left()) } else { Ok(()) }
+    }
+
+    /// Every lock of every live copy, once each. A lock that cannot be read is an error: nobody knows what it means; one
+    /// that vanishes while it is read is gone.
     pub fn locks(&self) -> Result<Vec<FoundLock>> {
-        let mut found: Vec<FoundLock> = Vec::new();
+        let Locks { found, unread } = self.look_for_locks()?;
+        unread.into_iter().next().map_or(Ok(found), |(_, fault)| Err(fault.into()))
+    }
+
+    fn look_for_locks(&self) -> Result<Locks> {
+        let mut locks = Locks { found: Vec::new(), unread: Vec::new() };
         for (number, answer) in self.copies.ask_each(|destination| destination.list(FileKind::Lock)) {
             let copy = &self.copies.all()[number];
             let listed = match answer {
@@ -278,28 +300,35 @@ impl Repository {
                 }
             };
             for file in listed {
-                if found.iter().any(|lock| lock.id == file.id) {
+                if locks.found.iter().any(|lock| lock.id == file.id) {
                     continue;
                 }
                 let name = FileName::new(FileKind::Lock, file.id);
-                match self.copies.wait(copy.destination().read(name, destinations::Span::Whole)) {
-                    Ok(bytes) => found.push(self.judge(copy.place(), file.id, &bytes)?),
+                let read = self.copies.wait(copy.destination().read(name, destinations::Span::Whole));
+                match read.and_then(|bytes| self.judge(copy.place(), file.id, &bytes)) {
+                    Ok(lock) => locks.found.push(lock),
                     Err(fault) if fault.kind == FaultKind::NotFound => {}
-                    Err(fault) => return Err(fault.into()),
+                    Err(fault) => {
+                        locks.unread.push((number, fault));
+                        break;
+                    }
                 }
             }
         }
-        if self.copies.live().next().is_none() { Err(self.copies.none_left()) } else { Ok(found) }
+        if self.copies.live().next().is_none() { Err(self.copies.none_left()) } else { Ok(locks) }
     }
 
-    fn judge(&self, copy: &str, id: Id, bytes: &Bytes) -> Result<FoundLock> {
+    fn judge(&self, copy: &str, id: Id, bytes: &Bytes) -> Result<FoundLock, Fault> {
         let name = FileName::new(FileKind::Lock, id);
-        let damaged = |why: String| -> Error { Fault::new(FaultKind::Damaged, "read", name.path(), copy, why).into() };
+        let damaged = |why: &dyn std::fmt::Display| {
+            let cause = format!("{why}; nobody knows what it means, `triplicate unlock --remove-all` removes it");
+            Fault::new(FaultKind::Damaged, "read", name.path(), copy, cause)
+        };
         if format::hash(bytes) != id {
-            return Err(damaged("its bytes do not match its name; `triplicate unlock --remove-all` removes it".into()));
+            return Err(damaged(&"its bytes do not match its name"));
         }
-        let plain = self.open_file(name, bytes)?;
-        let lock = Lock::parse(&plain).map_err(|error| damaged(error.to_string()))?;
+        let plain = format::open_file(&self.master, bytes).map_err(|error| damaged(&error))?;
+        let lock = Lock::parse(&plain).map_err(|error| damaged(&error))?;
         let state = self.state_of(&lock);
         Ok(FoundLock { id, copy: copy.to_owned(), lock, state })
     }
@@ -350,6 +379,13 @@ pub enum LockState {
     Stale,
     /// Its process ran here and is gone.
     Dead,
+}
+
+/// What looking for locks found.
+struct Locks {
+    found: Vec<FoundLock>,
+    /// The first lock that could not be read of each copy that has one.
+    unread: Vec<(usize, Fault)>,
 }
 
 /// A lock that was found.

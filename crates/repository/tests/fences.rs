@@ -14,7 +14,8 @@ use format::{FileKind, FileName};
 use model::{Fault, FaultKind, Verdict};
 use repository::backup::backup;
 use repository::copies::sync::sync;
-use repository::{Error, InitRequest, Repository};
+use repository::locks::LockMode;
+use repository::{Error, Event, InitRequest, Repository};
 use room::{PASSWORD, Room, small_tree};
 use testkit::{Act, Faulty, Gate, MemoryFolder, Script, Verb, When};
 
@@ -182,4 +183,27 @@ fn a_writer_that_panics_ends_its_copy_and_keeps_nobody_waiting() {
         assert!(matches!(end, Err(Error::Destination(_))), "{end:?}");
     });
     assert_eq!(copies[0].names(FileKind::Snapshot).len(), 1);
+}
+
+#[test]
+fn a_lock_of_one_copy_that_nobody_can_read_costs_that_copy_and_no_other() {
+    let room = Room::new();
+    let copies = three_copies(&room);
+    let rubbish = FileName::new(FileKind::Lock, format::hash(b"rubbish"));
+    copies[1].put(rubbish, "rubbish");
+    std::fs::write(room.path("source/new"), vec![9; 900_000]).unwrap();
+    let report = room.backup(&room.open_with(plain(&copies)).unwrap(), Path::new("source"));
+    assert_eq!(report.verdict, Verdict::Partial);
+    assert_eq!(report.copies[1].fault.as_ref().unwrap().object, rubbish.path());
+    assert_eq!(copies.each_ref().map(|copy| copy.names(FileKind::Snapshot).len()), [2, 1, 2]);
+    // Reading goes on even there, and tells of it; adding does not.
+    let alone = room.open_with(vec![copies[1].clone()]).unwrap();
+    drop(alone.lock(LockMode::Reading).unwrap());
+    let told = |event: &Event| matches!(event, Event::Damage(damage) if damage.file == rubbish.path());
+    assert!(room.witness.events().iter().any(told));
+    let error = alone.lock(LockMode::Adding).unwrap_err();
+    assert!(error.to_string().contains("unlock --remove-all"), "{error}");
+    let alone = room.open_with(vec![copies[1].clone()]).unwrap();
+    assert_eq!(alone.unlock(true).unwrap(), 1);
+    drop(alone.lock(LockMode::Adding).unwrap());
 }
