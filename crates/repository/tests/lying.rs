@@ -50,7 +50,7 @@ fn files_that_one_copy_invents_keep_no_other_from_its_snapshot() {
         let expected = if kind == FileKind::Pack { Verdict::Ok } else { Verdict::Warning };
         assert_eq!(report.verdict, expected, "{kind:?}: {:?}", report.copies);
         for copy in &copies {
-            assert_eq!(copy.get(FileName::new(FileKind::Snapshot, report.id.unwrap())).is_some(), true, "{kind:?}");
+            assert!(copy.get(FileName::new(FileKind::Snapshot, report.id.unwrap())).is_some(), "{kind:?}");
         }
         assert!(is_sound(&room, &copies[1]), "{kind:?}");
         let named = |event: &Event| matches!(event, Event::Damage(damage) if damage.file == invented.path());
