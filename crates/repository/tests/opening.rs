@@ -81,11 +81,9 @@ fn keys_of_one_copy_that_cannot_be_read_or_understood_keep_nobody_out() {
     let second = Arc::new(first.copy("second"));
     let refused = FileName::new(FileKind::Key, format::hash(b"refused"));
     first.put(refused, "not given out");
-    let mut rubbish = 0u32;
-    for _ in 0..150 {
+    for rubbish in 0..150 {
         let bytes = format!("rubbish {rubbish}");
         first.put(FileName::new(FileKind::Key, format::hash(bytes.as_bytes())), bytes.clone());
-        rubbish += 1;
     }
     let script = Script::new(1).with(When::File(Verb::Read, refused), Act::FailBefore(FaultKind::Denied));
     let place: Arc<dyn Destination> = Arc::new(Faulty::new(first, script));
