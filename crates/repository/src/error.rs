@@ -46,7 +46,7 @@ pub enum Error {
         found: String,
     },
     /// No key file opens with this password.
-    #[error("wrong password: none of the {keys} keys at {place} opens with it")]
+    #[error("wrong password: of the keys at {place} ({keys}), none opens with it")]
     WrongPassword {
         /// The copy that holds the keys.
         place: String,

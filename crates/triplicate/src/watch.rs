@@ -1,6 +1,7 @@
 //! Watching an operation: progress bars on a terminal, plain lines now and then in a pipe, JSON lines on request, and
 //! a line for each thing that goes wrong.
 
+use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use clock::Clock;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use repository::{Action, Event, Observer, Progress};
+use repository::{Action, Damage, Event, Observer, Progress};
 
 use crate::environment;
 use crate::figures;
@@ -21,6 +22,9 @@ const REDRAW: Duration = Duration::from_millis(100);
 const JSON_STATUS: Duration = Duration::from_millis(500);
 /// Between two plain lines in a pipe.
 const PLAIN_LINE: Duration = Duration::from_secs(5);
+
+/// Damaged files that are remembered, so that each is told of once.
+const TOLD_MAX: usize = 100_000;
 
 /// What is being watched; it decides words and JSON names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub(crate) struct Watch {
     stop: Mutex<bool>,
     stopped: Condvar,
     ticker: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// Damaged files that were told of: copy and file.
+    told: Mutex<HashSet<(String, String)>>,
 }
 
 impl Watch {
@@ -58,6 +64,7 @@ impl Watch {
             stop: Mutex::new(false),
             stopped: Condvar::new(),
             ticker: Mutex::new(None),
+            told: Mutex::default(),
         })
     }
 
@@ -188,6 +195,22 @@ impl Watch {
     }
 }
 
+impl Watch {
+    /// Tells of a damaged file once, however often it is asked for. A check puts its findings, with hints, into its
+    /// own report; people hear of them here, while it goes on.
+    fn damage(&self, damage: &Damage) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < TOLD_MAX && !told.insert((damage.copy.clone(), damage.file.clone())) {
+            return;
+        }
+        drop(told);
+        if self.task != Task::Check {
+            self.screen.json_error(&json::CopyTrouble::damage(damage));
+        }
+        self.screen.warn(format!("damaged: {damage}"));
+    }
+}
+
 impl Observer for Watch {
     fn progress(&self) -> &Progress {
         &self.progress
@@ -201,10 +224,7 @@ impl Observer for Watch {
                 self.screen.warn(figures::shown(trouble.to_string().as_bytes()));
             }
             Event::Entry { path, action, size } => self.entry(&path, action, size),
-            Event::Damage(damage) => {
-                self.screen.json_error(&json::CopyTrouble::damage(&damage));
-                self.screen.warn(format!("damaged: {damage}"));
-            }
+            Event::Damage(damage) => self.damage(&damage),
             Event::CopyLost { copy, fault } => {
                 self.screen.json_error(&json::CopyTrouble::lost(&copy, &fault));
                 self.screen.warn(format!("copy {copy} is not used any further: {fault}"));

@@ -264,7 +264,9 @@ fn conclude(report: &BackupReport) -> Result<(), Failure> {
     }
     let failure = Failure::partial(format!("the backup is partial: {}", parts.join(", ")));
     Err(if report.copies.iter().filter_map(|outcome| outcome.fault.as_ref()).any(is_no_copy_yet) {
-        failure.hint("a place without a repository becomes a copy by `triplicate copies add ADDRESS`")
+        failure.hint(
+            "is the disk of the copy without a repository mounted? a new, empty place becomes a copy by `triplicate copies add`",
+        )
     } else if behind > 0 {
         failure.hint(
             "when the copy is reachable again: `triplicate copies sync`, or the next backup, brings it up to date",

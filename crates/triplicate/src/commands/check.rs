@@ -53,6 +53,7 @@ pub(crate) fn conclude(report: &CheckReport) -> Result<(), Failure> {
             failure.hint("other copies are sound: name all of them with -r when restoring, and the sound ones are used")
         } else {
             failure
+                .hint("restore what there is, and see docs/restore-from-nothing.md for repairing a copy from another")
         });
     }
     if report.lacking.iter().any(|lacking| lacking.needed > 0) {
@@ -89,8 +90,12 @@ fn show_copy(session: &Session, copy: &CopyReport) -> Result<(), Failure> {
     if let Some(fault) = &copy.fault {
         error(format!("copy {} was not checked to the end: {fault}", copy.copy), fault.hint().unwrap_or_default());
     }
+    // People were told of each damage when it was found.
     for finding in &copy.damages {
-        error(format!("damaged: {}", finding.damage), finding.hint);
+        let message = format!("damaged: {}", finding.damage);
+        screen.json_error(
+            &json!({ "message_type": "error", "message": message, "copy": copy.copy, "hint": finding.hint }),
+        );
     }
     if copy.damages_left_out > 0 {
         error(format!("copy {}: {} more damages", copy.copy, copy.damages_left_out), "");
@@ -108,7 +113,11 @@ fn show_copy(session: &Session, copy: &CopyReport) -> Result<(), Failure> {
         let read = figures::count(counts.packs_read, "pack");
         line.push_str(&format!("; read {read} ({})", figures::bytes(counts.bytes_read)));
     }
-    line.push_str(if copy.errors() == 0 { ": ok" } else { ": damaged" });
+    line.push_str(match (&copy.fault, copy.errors()) {
+        (Some(_), _) => ": not checked to the end",
+        (None, 0) => ": ok",
+        (None, _) => ": damaged",
+    });
     screen.remark(line)
 }
 
