@@ -9,9 +9,9 @@
 //!
 //! | operation | lock | reads from | writes to |
 //! |---|---|---|---|
-//! | backup, `copies sync` | shared | any sound copy | every live copy |
+//! | backup, `copies sync`, `copies add` (as it fills the new copy) | shared | any sound copy | every live copy |
 //! | key add, remove, passwd | shared | any sound copy | every copy, all must be reachable |
-//! | restore, ls, find, diff, dump, stats | shared where the place lets us write one | any sound copy | - |
+//! | restore, ls, find, diff, dump, stats, cat | shared where the place lets us write one | any sound copy | - |
 //! | check | shared | each copy for itself | - |
 //!
 //! None of these deletes data, so any of them may run beside any other, and beside `restic backup`; a foreign
