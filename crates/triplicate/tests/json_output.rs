@@ -290,10 +290,11 @@ fn missing(theirs: &Value, ours: &Value, path: &str) -> Vec<String> {
                 None => vec![format!("{path}.{name} is missing")],
             })
             .collect(),
-        (Value::Array(theirs), Value::Array(ours)) => match (theirs.first(), ours.first()) {
-            (Some(theirs), Some(ours)) => missing(theirs, ours, &format!("{path}[]")),
-            _ => Vec::new(),
-        },
+        // restic lists groups in no order of their own: its first is compared with the one of ours that is most like it.
+        (Value::Array(theirs), Value::Array(ours)) => theirs.first().map_or_else(Vec::new, |theirs| {
+            let each = ours.iter().map(|ours| missing(theirs, ours, &format!("{path}[]")));
+            each.min_by_key(Vec::len).unwrap_or_default()
+        }),
         (theirs, ours) if std::mem::discriminant(theirs) == std::mem::discriminant(ours) => Vec::new(),
         (theirs, ours) => vec![format!("{path} is {ours}, and {theirs} in restic")],
     }
