@@ -48,7 +48,7 @@ pub use compression::{Compression, Compressor, Decompressor};
 pub use config::{Config, VERSION_MAX, VERSION_MIN};
 pub use error::{FormatError, Result};
 pub use go_json::lossy_text;
-pub use hash::{Hasher, hash};
+pub use hash::{Hasher, hash, hash_each};
 pub use index_file::{IndexFile, IndexedPack};
 pub use key_file::{KEY_FILE_BYTES_MAX, KeyFile, KeyOwner, SCRYPT_MEMORY_BYTES_MAX, SCRYPT_WORK_MAX, ScryptCost};
 pub use lock::Lock;
