@@ -19,6 +19,7 @@
 
 pub mod backup;
 pub mod browse;
+mod cache_folder;
 pub mod check;
 pub mod copies;
 mod error;
@@ -33,6 +34,7 @@ pub mod restore;
 pub mod snapshots;
 pub mod threads;
 
+pub use cache_folder::{CacheFolder, CachedFile, CachedRepository, Draft, RepositoryCache};
 pub use error::{Damage, Error, Result};
 pub use observer::{Action, Cancel, Event, Observer, Progress, Silent, Trouble, TroubleKind};
 pub use open::InitRequest;

@@ -10,6 +10,7 @@ use format::{BlobKind, Chunker, Config, Decompressor, FileName, MasterKey, Tree}
 use model::Id;
 use tokio::runtime::Handle;
 
+use crate::cache_folder::CacheFolder;
 use crate::copies::{CopySet, Holders};
 use crate::error::{Error, Result};
 use crate::index::load::LoadedIndex;
@@ -33,6 +34,8 @@ pub struct Surroundings {
     pub no_lock: bool,
     /// How long to wait for somebody else's lock.
     pub retry_lock: Duration,
+    /// Where this machine keeps what makes the next operation faster; nowhere when there is none.
+    pub cache: Option<CacheFolder>,
 }
 
 /// The process that works on a repository.

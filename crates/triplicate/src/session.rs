@@ -9,7 +9,7 @@ use std::time::Duration;
 use clock::{Clock, SystemClock};
 use destinations::{Access, Destination, Limits, Location};
 use model::Secret;
-use repository::{Cancel, InitRequest, Observer, Repository, Surroundings, Who};
+use repository::{CacheFolder, Cancel, InitRequest, Observer, Repository, Surroundings, Who};
 use tokio::runtime::Runtime;
 
 use crate::arguments::Global;
@@ -116,7 +116,26 @@ impl Session {
             who: self.who.clone(),
             no_lock: self.global.no_lock,
             retry_lock: self.global.retry_lock.unwrap_or(Duration::ZERO),
+            cache: self.cache(),
         }
+    }
+
+    /// Where to keep what makes the next command faster: `--cache-dir`, its variable, or the folder for caches of this
+    /// user. A user without a home has none.
+    pub(crate) fn cache(&self) -> Option<CacheFolder> {
+        if self.global.no_cache {
+            return None;
+        }
+        let named = self.global.cache_dir.clone().or_else(|| environment::path(environment::CACHE_FOLDER));
+        let usual = || {
+            let caches = environment::path(environment::XDG_CACHES).filter(|path| path.is_absolute());
+            Some(
+                caches
+                    .or_else(|| environment::path(environment::HOME).map(|home| home.join(".cache")))?
+                    .join("triplicate"),
+            )
+        };
+        named.or_else(usual).map(CacheFolder::new)
     }
 
     /// Opens the repository that was named, with its password.

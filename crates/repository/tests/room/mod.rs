@@ -67,6 +67,7 @@ impl Room {
             who,
             no_lock: false,
             retry_lock: Duration::ZERO,
+            cache: None,
         }
     }
 

@@ -74,8 +74,14 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "MODE", env = "RESTIC_COMPRESSION", default_value = "auto",
           value_parser = choices::parse_compression)]
     pub(crate) compression: format::Compression,
-    /// Accepted for restic's sake: there is no cache
-    #[arg(long, global = true, hide = true)]
+    /// Keep the cache in this folder
+    ///
+    /// Without it, RESTIC_CACHE_DIR names the folder; otherwise it is `triplicate` in $XDG_CACHE_HOME or ~/.cache.
+    /// The cache is sealed like the repository, and can be removed at any time.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Use no cache
+    #[arg(long, global = true)]
     pub(crate) no_cache: bool,
 }
 
