@@ -35,7 +35,9 @@ mod pack_header;
 mod pack_writer;
 mod polynomial;
 mod printable;
+mod proof;
 mod quoted_name;
+mod randomness;
 mod seal;
 mod sealed_file;
 mod snapshot;
@@ -60,8 +62,9 @@ pub use pack_header::{
     HEADER_BYTES_MAX, HEADER_EAGER_BYTES, HEADER_LENGTH_FIELD_BYTES, HeaderRead, PACK_BLOBS_MAX, header_length,
     parse_header,
 };
-pub use pack_writer::{FinishedPack, PackWriter};
+pub use pack_writer::{ClosedPack, FinishedPack, PackWriter};
 pub use polynomial::Polynomial;
+pub use proof::Proof;
 pub use seal::{MAC_BYTES, MasterKey, NONCE_BYTES, SEAL_OVERHEAD_BYTES};
 pub use sealed_file::{FILE_PLAIN_BYTES_MAX, open_file, seal_file};
 pub use snapshot::{Snapshot, SnapshotSummary};

@@ -10,7 +10,7 @@ use model::Id;
 use crate::blob::BlobKind;
 use crate::compression::{Compression, Compressor};
 use crate::error::{FormatError, Result};
-use crate::hash::hash;
+use crate::hash::{hash, hash_each};
 use crate::pack::PackedBlob;
 use crate::pack_header::{HEADER_LENGTH_FIELD_BYTES, HeaderRead, PACK_BLOBS_MAX, header_bytes, parse_header};
 use crate::seal::{MasterKey, NONCE_BYTES, SEAL_OVERHEAD_BYTES};
@@ -21,7 +21,7 @@ const PACK_BYTES_MAX: u64 = u32::MAX as u64;
 /// A pack being filled.
 #[derive(Debug, Default)]
 pub struct PackWriter {
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     blobs: Vec<PackedBlob>,
 }
 
@@ -36,15 +36,33 @@ pub struct FinishedPack {
     pub blobs: Vec<PackedBlob>,
 }
 
+/// A pack that is complete but for its name.
+#[derive(Debug)]
+pub struct ClosedPack {
+    bytes: Vec<u8>,
+    blobs: Vec<PackedBlob>,
+}
+
+impl ClosedPack {
+    /// Names several packs.
+    pub fn name_each(packs: Vec<ClosedPack>) -> Vec<FinishedPack> {
+        let texts: Vec<&[u8]> = packs.iter().map(|pack| pack.bytes.as_slice()).collect();
+        let ids = hash_each(&texts);
+        let named = |(id, ClosedPack { bytes, blobs })| FinishedPack { id, bytes, blobs };
+        ids.into_iter().zip(packs).map(named).collect()
+    }
+}
+
 impl PackWriter {
     /// An empty pack.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An empty pack with room for so many bytes.
-    pub fn with_capacity(bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), blobs: Vec::new() }
+    /// An empty pack in a buffer that has served before; what is in it is thrown away.
+    pub fn reusing(mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        Self { bytes: buffer, blobs: Vec::new() }
     }
 
     /// Bytes so far, without the header.
@@ -119,6 +137,13 @@ impl PackWriter {
 
     /// Writes the header, opens it again as a reader would, and names the pack.
     pub fn finish(self, master: &MasterKey) -> Result<FinishedPack> {
+        let ClosedPack { bytes, blobs } = self.close(master)?;
+        Ok(FinishedPack { id: hash(&bytes), bytes, blobs })
+    }
+
+    /// Writes the header and opens it again as a reader would. What is left is to name the pack, which costs less for
+    /// several at once.
+    pub fn close(self, master: &MasterKey) -> Result<ClosedPack> {
         let Self { mut bytes, blobs } = self;
         if blobs.is_empty() {
             return Err(FormatError::malformed("a pack", "it holds no blob"));
@@ -133,7 +158,7 @@ impl PackWriter {
             HeaderRead::Complete(read) if read == blobs => {}
             _ => return Err(FormatError::malformed("the pack's header", "it does not read as it was written")),
         }
-        Ok(FinishedPack { id: hash(&bytes), bytes, blobs })
+        Ok(ClosedPack { bytes, blobs })
     }
 
     fn check_room(&self, sealed_length: usize) -> Result<()> {
