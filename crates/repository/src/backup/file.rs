@@ -1,4 +1,4 @@
-//! Reading files: small ones whole, large ones in windows whose chunks all workers share.
+//! Reading files: small ones whole and many at a time, large ones in windows whose chunks all workers share.
 //!
 //! A file that changes while it is read is stored as it was read, named, and counted.
 
@@ -24,6 +24,9 @@ use crate::threads;
 
 /// Shorter files are one chunk: the chunker cuts nothing off that is shorter than its minimum.
 pub(super) const SMALL_BYTES_MAX: u64 = Chunker::MIN_BYTES as u64;
+
+/// Room for small files that are read together: a batch of them, and one that has grown meanwhile.
+const SMALL_FILES_BYTES: usize = super::folder::BATCH_BYTES_MAX as usize + SMALL_BYTES_MAX as usize;
 
 /// Bytes of a large file that are read before its chunks are handed out.
 const WINDOW_BYTES: usize = 16 << 20;
@@ -74,10 +77,100 @@ pub(super) struct Window {
     first: usize,
 }
 
+/// A file that is open, as it was when it was opened.
+struct OpenFile {
+    file: File,
+    descriptor: OwnedFd,
+    stamp: Stamp,
+}
+
+/// Small files that were read and wait to be stored together. Each lies behind the one before it.
+#[derive(Default)]
+struct ReadFiles {
+    files: Vec<(File, Range<usize>)>,
+    end: usize,
+}
+
 impl Walk<'_> {
+    /// Reads many small files, then stores them all.
+    pub(super) fn batch(&self, bench: &mut Bench, files: Vec<File>) -> Result<()> {
+        let mut buffer = std::mem::take(&mut bench.small_files);
+        if buffer.is_empty() {
+            buffer = vec![0; SMALL_FILES_BYTES];
+        }
+        let mut read = ReadFiles::default();
+        for file in files {
+            self.check_cancel()?;
+            let Some(open) = self.open(bench, file)? else { continue };
+            // One byte more than it should have shows in the same call that the end was reached.
+            let wanted = open.file.size() as usize + 1;
+            if open.file.size() >= SMALL_BYTES_MAX {
+                self.large(bench, open, &[])?;
+                continue;
+            }
+            if read.end + wanted > buffer.len() {
+                self.store_read(bench, std::mem::take(&mut read), &buffer)?;
+            }
+            let start = read.end;
+            let room = buffer.get_mut(start..start + wanted).unwrap_or_default();
+            self.small(bench, open, room, start, &mut read)?;
+        }
+        self.store_read(bench, read, &buffer)?;
+        bench.small_files = buffer;
+        Ok(())
+    }
+
+    /// Reads a file into `room`, which has one byte more than the file and starts at `start` in the buffer.
+    fn small(
+        &self,
+        bench: &mut Bench,
+        mut open: OpenFile,
+        room: &mut [u8],
+        start: usize,
+        read: &mut ReadFiles,
+    ) -> Result<()> {
+        match fill(&open.descriptor, room, 0) {
+            // It has grown beyond its size.
+            Ok((filled, false)) => self.large(bench, open, &room[..filled]),
+            Ok((filled, true)) => {
+                self.note_change(&mut open.file, &open.descriptor, &open.stamp, filled as u64);
+                read.files.push((open.file, start..start + filled));
+                read.end = start + filled;
+                Ok(())
+            }
+            Err(error) => {
+                self.trouble(open.file.path, TroubleKind::Unreadable, error);
+                self.settle(bench, open.file.place, None)
+            }
+        }
+    }
+
+    fn store_read(&self, bench: &mut Bench, read: ReadFiles, buffer: &[u8]) -> Result<()> {
+        let text = |range: &Range<usize>| buffer.get(range.clone()).unwrap_or_default();
+        let texts: Vec<&[u8]> =
+            read.files.iter().map(|(_, range)| text(range)).filter(|text| !text.is_empty()).collect();
+        let mut ids = self.ingest.save_each(bench, BlobKind::Data, &texts)?.into_iter();
+        for (file, range) in read.files {
+            self.observer().progress().done(0, range.len() as u64);
+            // An empty file has no chunk.
+            let content = if range.is_empty() { Vec::new() } else { ids.next().into_iter().collect() };
+            self.finish(bench, file, content)?;
+        }
+        Ok(())
+    }
+
     /// Reads one file and settles it, or sees to it that its last window does.
-    pub(super) fn file(&self, bench: &mut Bench, mut file: File) -> Result<()> {
+    pub(super) fn file(&self, bench: &mut Bench, file: File) -> Result<()> {
         self.check_cancel()?;
+        match self.open(bench, file)? {
+            Some(open) if open.file.size() < SMALL_BYTES_MAX => self.batch(bench, vec![open.file]),
+            Some(open) => self.large(bench, open, &[]),
+            None => Ok(()),
+        }
+    }
+
+    /// Opens a file; none when it was settled because that cannot be done.
+    fn open(&self, bench: &mut Bench, mut file: File) -> Result<Option<OpenFile>> {
         let opened = open(&file).and_then(|descriptor| {
             let stat = rustix::fs::fstat(&descriptor)?;
             Ok((descriptor, stat))
@@ -85,49 +178,24 @@ impl Walk<'_> {
         let (descriptor, stat) = match opened {
             Ok((_, stat)) if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile => {
                 self.trouble(file.path, TroubleKind::ChangedWhileRead, "it is not a file any more");
-                return self.settle(bench, file.place, None);
+                return self.settle(bench, file.place, None).map(|()| None);
             }
             Ok(opened) => opened,
             Err(error) => {
                 self.trouble_opening(file.path, error);
-                return self.settle(bench, file.place, None);
+                return self.settle(bench, file.place, None).map(|()| None);
             }
         };
         // What was listed and what was opened may be two files: the opened one is what gets stored.
         if let Some(node) = self.metadata.node(&file.node.name, &stat) {
             file.node = Node { extended_attributes: std::mem::take(&mut file.node.extended_attributes), ..node };
         }
-        let stamp = Stamp::of(&stat);
-        if file.size() < SMALL_BYTES_MAX {
-            self.small(bench, file, &descriptor, &stamp)
-        } else {
-            self.large(bench, file, &descriptor, &stamp, Vec::new())
-        }
+        Ok(Some(OpenFile { file, descriptor, stamp: Stamp::of(&stat) }))
     }
 
-    fn small(&self, bench: &mut Bench, mut file: File, descriptor: &OwnedFd, stamp: &Stamp) -> Result<()> {
-        // One byte more than it should have shows in the same call that the end was reached.
-        let mut bytes = Vec::new();
-        match fill(descriptor, &mut bytes, file.size() as usize + 1) {
-            Ok(true) => {}
-            // It has grown beyond its size.
-            Ok(false) => return self.large(bench, file, descriptor, stamp, bytes),
-            Err(error) => {
-                self.trouble(file.path, TroubleKind::Unreadable, error);
-                return self.settle(bench, file.place, None);
-            }
-        }
-        let content = match bytes.is_empty() {
-            true => Vec::new(),
-            false => vec![self.ingest.save(bench, BlobKind::Data, &bytes)?],
-        };
-        self.note_change(&mut file, descriptor, stamp, bytes.len() as u64);
-        self.observer().progress().done(0, bytes.len() as u64);
-        self.finish(bench, file, content)
-    }
-
-    /// Reads on from what `carry` holds, window by window.
-    fn large(&self, bench: &mut Bench, file: File, descriptor: &OwnedFd, stamp: &Stamp, carry: Vec<u8>) -> Result<()> {
+    /// Reads on from what was read `already`, window by window.
+    fn large(&self, bench: &mut Bench, open: OpenFile, already: &[u8]) -> Result<()> {
+        let OpenFile { file, descriptor, stamp } = open;
         let chunker = self.indexed.repository.chunker();
         let path = file.path.clone();
         let of = Arc::new(LargeFile {
@@ -135,13 +203,14 @@ impl Walk<'_> {
             unfinished: AtomicUsize::new(1),
             file: Mutex::new(Some(file)),
         });
-        let mut carry = carry;
+        let mut bytes = self.ingest.windows.take_filled(WINDOW_BYTES);
+        let mut filled = already.len();
+        bytes[..filled].copy_from_slice(already);
         let (mut read_bytes, mut first, mut ended) = (0, 0, false);
         while !ended {
             self.check_cancel()?;
-            let mut bytes = std::mem::take(&mut carry);
-            ended = match fill(descriptor, &mut bytes, WINDOW_BYTES) {
-                Ok(ended) => ended,
+            (filled, ended) = match fill(&descriptor, &mut bytes, filled) {
+                Ok(done) => done,
                 Err(error) => {
                     self.trouble(path, TroubleKind::Unreadable, error);
                     let place = threads::lock(&of.file).take().map(|file| file.place);
@@ -149,18 +218,27 @@ impl Walk<'_> {
                     return place.map_or(Ok(()), |place| self.settle(bench, place, None));
                 }
             };
-            let chunks = cut_all(chunker, &bytes, ended);
+            let chunks = cut_all(chunker, &bytes[..filled], ended);
             let end = chunks.last().map_or(0, |chunk| chunk.end);
-            carry = bytes.get(end..).unwrap_or_default().to_vec();
-            bytes.truncate(end);
+            let mut next = Vec::new();
+            if !ended {
+                next = self.ingest.windows.take_filled(WINDOW_BYTES);
+                next[..filled - end].copy_from_slice(&bytes[end..filled]);
+            }
+            filled -= end;
             read_bytes += end as u64;
             let count = chunks.len();
             of.unfinished.fetch_add(1, Ordering::AcqRel);
-            self.hand_out(bench, Window { of: of.clone(), bytes, chunks, first })?;
+            let is_whole_file = ended && first == 0;
+            let window = Window { of: of.clone(), bytes: std::mem::replace(&mut bytes, next), chunks, first };
+            match is_whole_file {
+                true => self.window(bench, window)?,
+                false => self.hand_out(bench, window)?,
+            }
             first += count;
         }
         if let Some(file) = threads::lock(&of.file).as_mut() {
-            self.note_change(file, descriptor, stamp, read_bytes);
+            self.note_change(file, &descriptor, &stamp, read_bytes);
         }
         self.part_done(bench, &of)
     }
@@ -172,21 +250,28 @@ impl Walk<'_> {
             self.crew.push(Task::Window(window));
             return Ok(());
         }
-        self.window(bench, window)
+        self.handed_out(bench, window)
+    }
+
+    /// Stores a window that was handed out.
+    pub(super) fn handed_out(&self, bench: &mut Bench, window: Window) -> Result<()> {
+        let done = self.window(bench, window);
+        self.windows.fetch_sub(1, Ordering::AcqRel);
+        done
     }
 
     /// Stores the chunks of one window.
-    pub(super) fn window(&self, bench: &mut Bench, window: Window) -> Result<()> {
+    fn window(&self, bench: &mut Bench, window: Window) -> Result<()> {
         let Window { of, bytes, chunks, first } = window;
         let mut ids = Vec::with_capacity(chunks.len());
-        for chunk in chunks {
+        // Two at a time are as fast as all at once, and leave the text in the cache for what comes after hashing.
+        for pair in chunks.chunks(2) {
             self.check_cancel()?;
-            let plain = bytes.get(chunk).unwrap_or_default();
-            ids.push(self.ingest.save(bench, BlobKind::Data, plain)?);
-            self.observer().progress().done(0, plain.len() as u64);
+            let texts: Vec<&[u8]> = pair.iter().map(|chunk| bytes.get(chunk.clone()).unwrap_or_default()).collect();
+            ids.extend(self.ingest.save_each(bench, BlobKind::Data, &texts)?);
+            self.observer().progress().done(0, texts.iter().map(|text| text.len() as u64).sum());
         }
-        drop(bytes);
-        self.windows.fetch_sub(1, Ordering::AcqRel);
+        self.ingest.windows.give_back(bytes);
         let mut content = threads::lock(&of.content);
         let end = first + ids.len();
         if content.len() < end {
@@ -258,30 +343,31 @@ fn open(file: &File) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Reads until `bytes` has `length` bytes or the file ends; true when it ended.
-fn fill(descriptor: &OwnedFd, bytes: &mut Vec<u8>, length: usize) -> Result<bool, Errno> {
-    let mut filled = bytes.len();
-    bytes.resize(length.max(filled), 0);
-    let ended = loop {
-        let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) else { break false };
+/// Reads until `bytes` is full or the file ends, behind the `filled` bytes that are there; gives how many are there then,
+/// and whether the file has ended.
+fn fill(descriptor: &OwnedFd, bytes: &mut [u8], filled: usize) -> Result<(usize, bool), Errno> {
+    let mut filled = filled;
+    loop {
+        let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) else { return Ok((filled, false)) };
         match rustix::io::read(descriptor, room) {
-            Ok(0) => break true,
+            Ok(0) => return Ok((filled, true)),
             Ok(count) => filled += count,
             Err(Errno::INTR) => {}
             Err(error) => return Err(error),
         }
-    };
-    bytes.truncate(filled);
-    Ok(ended)
+    }
 }
 
-/// Cuts as many chunks as are certain: all when the file has ended, else those that begin a longest chunk before the end.
+/// Cuts as many chunks as are certain: all when the file has ended, else those that do not run into the end.
 fn cut_all(chunker: &Chunker, bytes: &[u8], ended: bool) -> Vec<Range<usize>> {
     let mut chunks = Vec::new();
     let mut start = 0;
-    while start < bytes.len() && (ended || bytes.len() - start >= Chunker::MAX_BYTES) {
-        let Some(rest) = bytes.get(start..).filter(|rest| !rest.is_empty()) else { break };
+    while let Some(rest) = bytes.get(start..).filter(|rest| !rest.is_empty()) {
         let length = chunker.cut(rest).clamp(1, rest.len());
+        // What ends where the bytes end may go on; only a longest chunk cannot.
+        if length == rest.len() && !ended && length < Chunker::MAX_BYTES {
+            break;
+        }
         chunks.push(start..start + length);
         start += length;
     }

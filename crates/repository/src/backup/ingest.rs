@@ -1,7 +1,8 @@
 //! From plain text to packs on their way to every copy: hash, deduplicate, compress, seal, verify, pack.
 //!
 //! [`Ingest`] is shared by all workers; each worker has its own [`Bench`] with an open pack per blob kind, so that no
-//! lock is held while bytes are worked on. A blob is claimed before it is compressed: of two workers that meet the same
+//! lock is held while bytes are worked on. Blobs and packs are hashed several at a time, because two hashes side by side
+//! cost little more than one. A blob is claimed before it is compressed: of two workers that meet the same
 //! new blob one stores it, and the run counts only once both packs are acknowledged, so the other may go on.
 
 use std::collections::HashSet;
@@ -9,12 +10,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use format::{
-    BlobKind, Compression, Compressor, Decompressor, FileKind, FinishedPack, IndexFile, IndexedPack, PackWriter,
+    BlobKind, ClosedPack, Compression, Compressor, FileKind, FinishedPack, IndexFile, IndexedPack, PackWriter, Proof,
 };
 use model::Id;
 
+use super::buffers::Buffers;
 use crate::copies::fan_out::FanOut;
 use crate::error::{Error, Result};
 use crate::repository::Indexed;
@@ -31,6 +32,12 @@ const INDEX_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 /// Locks for the set of new blobs; a power of two.
 const CLAIM_SHARDS: usize = 64;
+
+/// Buffers of packs that are kept for later packs; in a backup that is bound by the processor, few are on their way.
+const SPARE_PACKS_MAX: usize = 4;
+
+/// Buffers for windows of large files that are kept for later ones.
+const SPARE_WINDOWS_MAX: usize = 4;
 
 /// What was stored.
 #[derive(Debug, Default)]
@@ -52,6 +59,11 @@ pub(super) struct Ingest<'a> {
     verify: bool,
     claimed: Vec<Mutex<HashSet<(BlobKind, Id)>>>,
     index: Mutex<OpenIndex>,
+    /// A full pack that waits for another one, to be hashed together.
+    unnamed: Mutex<Option<ClosedPack>>,
+    buffers: Buffers,
+    /// For windows of large files.
+    pub(super) windows: Buffers,
     pub(super) stored: Stored,
 }
 
@@ -64,11 +76,11 @@ struct OpenIndex {
 /// One worker's tools and open packs.
 pub(super) struct Bench {
     compressor: Compressor,
-    decompressor: Decompressor,
+    proof: Proof,
     data: PackWriter,
     trees: PackWriter,
-    proof: Vec<u8>,
-    plain: Vec<u8>,
+    /// Where small files are read into, one behind the other.
+    pub(super) small_files: Vec<u8>,
 }
 
 impl<'a> Ingest<'a> {
@@ -86,6 +98,9 @@ impl<'a> Ingest<'a> {
             verify,
             claimed: (0..CLAIM_SHARDS).map(|_| Mutex::default()).collect(),
             index: Mutex::new(OpenIndex { packs: Vec::new(), blobs: 0, written_at }),
+            unnamed: Mutex::default(),
+            buffers: Buffers::new(SPARE_PACKS_MAX),
+            windows: Buffers::new(SPARE_WINDOWS_MAX),
             stored: Stored::default(),
         }
     }
@@ -93,21 +108,36 @@ impl<'a> Ingest<'a> {
     pub(super) fn bench(&self) -> Bench {
         Bench {
             compressor: Compressor::new(self.compression),
-            decompressor: Decompressor::new(),
+            proof: Proof::default(),
             data: PackWriter::new(),
             trees: PackWriter::new(),
-            proof: Vec::new(),
-            plain: Vec::new(),
+            small_files: Vec::new(),
         }
     }
 
     /// Stores a blob unless it is there; gives its id.
     pub(super) fn save(&self, bench: &mut Bench, kind: BlobKind, plain: &[u8]) -> Result<Id> {
         let id = format::hash(plain);
+        self.store(bench, kind, id, plain)?;
+        Ok(id)
+    }
+
+    /// Stores several blobs, those that are not there yet; gives their ids.
+    pub(super) fn save_each(&self, bench: &mut Bench, kind: BlobKind, plains: &[&[u8]]) -> Result<Vec<Id>> {
+        let ids = format::hash_each(plains);
+        for (id, plain) in ids.iter().zip(plains) {
+            self.store(bench, kind, *id, plain)?;
+        }
+        Ok(ids)
+    }
+
+    fn store(&self, bench: &mut Bench, kind: BlobKind, id: Id, plain: &[u8]) -> Result<()> {
         if self.indexed.index.contains(kind, &id) || !threads::lock(self.shard(&id)).insert((kind, id)) {
-            return Ok(id);
+            return Ok(());
         }
         let repository = self.indexed.repository;
+        // Where nothing waits to be written, the processor is what the backup waits for.
+        bench.compressor.spare_cpu(self.fan_out.as_ref().is_none_or(|fan_out| !fan_out.is_pressed()));
         let compressor = (repository.config().version > 1).then_some(&mut bench.compressor);
         let pack = match kind {
             BlobKind::Data => &mut bench.data,
@@ -116,17 +146,7 @@ impl<'a> Ingest<'a> {
         let unusable = |source| Error::Format { what: format!("new {} blob {}", kind.word(), id.short()), source };
         let entry = pack.push(repository.master(), kind, id, plain, compressor).map_err(unusable)?;
         if self.verify {
-            // Bad memory and broken libraries are caught here, before anything counts on the blob.
-            bench.proof.clear();
-            bench.proof.extend_from_slice(pack.sealed_blob(&entry));
-            let opened = format::open_blob_into(
-                repository.master(),
-                &entry,
-                &mut bench.proof,
-                &mut bench.decompressor,
-                &mut bench.plain,
-            );
-            opened.map_err(unusable)?;
+            bench.proof.of(repository.master(), pack, &entry, plain).map_err(unusable)?;
         }
         let count = match kind {
             BlobKind::Data => &self.stored.data_blobs,
@@ -136,29 +156,41 @@ impl<'a> Ingest<'a> {
         self.stored.plain_bytes.fetch_add(plain.len() as u64, Ordering::Relaxed);
         self.stored.packed_bytes.fetch_add(u64::from(entry.length), Ordering::Relaxed);
         if pack.size_bytes() >= PACK_BYTES_TARGET || pack.is_full() {
-            let full = std::mem::take(pack);
-            self.hand_over(full)?;
+            let full = std::mem::replace(pack, PackWriter::reusing(self.buffers.take()));
+            self.close(full)?;
         }
-        Ok(id)
+        Ok(())
     }
 
-    /// Finishes a pack and hands it to every copy; then its blobs may be indexed.
-    fn hand_over(&self, pack: PackWriter) -> Result<()> {
-        let finished = pack.finish(self.indexed.repository.master());
-        let FinishedPack { id, bytes, blobs } =
-            finished.map_err(|source| Error::Format { what: "new pack".to_owned(), source })?;
+    /// Completes a pack. Two at a time are named and handed over.
+    fn close(&self, pack: PackWriter) -> Result<()> {
+        let closed = pack.close(self.indexed.repository.master());
+        let closed = closed.map_err(|source| Error::Format { what: "new pack".to_owned(), source })?;
+        let mut unnamed = threads::lock(&self.unnamed);
+        let Some(waiting) = unnamed.take() else {
+            *unnamed = Some(closed);
+            return Ok(());
+        };
+        drop(unnamed);
+        self.hand_over(ClosedPack::name_each(vec![waiting, closed]))
+    }
+
+    /// Hands packs to every copy; then their blobs may be indexed.
+    fn hand_over(&self, packs: Vec<FinishedPack>) -> Result<()> {
         let Some(fan_out) = &self.fan_out else { return Ok(()) };
-        fan_out.pack(id, Bytes::from(bytes))?;
-        let now = self.indexed.repository.clock().monotonic();
-        let mut open = threads::lock(&self.index);
-        open.blobs += blobs.len();
-        open.packs.push(IndexedPack { id, blobs });
-        if open.blobs >= INDEX_BLOBS_MAX || now.saturating_sub(open.written_at) >= INDEX_INTERVAL {
-            open.written_at = now;
-            open.blobs = 0;
-            let packs = std::mem::take(&mut open.packs);
-            // Under the lock, so that no later index overtakes: each copy's queue keeps the order of handing over.
-            self.write_index(fan_out, packs)?;
+        for FinishedPack { id, bytes, blobs } in packs {
+            fan_out.pack(id, self.buffers.share(bytes))?;
+            let now = self.indexed.repository.clock().monotonic();
+            let mut open = threads::lock(&self.index);
+            open.blobs += blobs.len();
+            open.packs.push(IndexedPack { id, blobs });
+            if open.blobs >= INDEX_BLOBS_MAX || now.saturating_sub(open.written_at) >= INDEX_INTERVAL {
+                open.written_at = now;
+                open.blobs = 0;
+                let packs = std::mem::take(&mut open.packs);
+                // Under the lock, so that no later index overtakes: each copy's queue keeps the order of handing over.
+                self.write_index(fan_out, packs)?;
+            }
         }
         Ok(())
     }
@@ -184,14 +216,16 @@ impl<'a> Ingest<'a> {
                         .push_sealed(entry.kind, entry.id, sealed, entry.uncompressed_length)
                         .map_err(|source| Error::Format { what: "new pack".to_owned(), source })?;
                     if gathered.size_bytes() >= PACK_BYTES_TARGET || gathered.is_full() {
-                        self.hand_over(std::mem::take(&mut gathered))?;
+                        self.close(std::mem::take(&mut gathered))?;
                     }
                 }
             }
             if !gathered.is_empty() {
-                self.hand_over(gathered)?;
+                self.close(gathered)?;
             }
         }
+        let unnamed = threads::lock(&self.unnamed).take();
+        self.hand_over(ClosedPack::name_each(unnamed.into_iter().collect()))?;
         if let Some(fan_out) = &self.fan_out {
             let packs = std::mem::take(&mut threads::lock(&self.index).packs);
             self.write_index(fan_out, packs)?;

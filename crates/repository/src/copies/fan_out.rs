@@ -196,6 +196,14 @@ impl<'a> FanOut<'a> {
         Ok(())
     }
 
+    /// True while even the fastest copy has much left to write: then the way to the copies is what everything waits for,
+    /// and not the processor.
+    pub fn is_pressed(&self) -> bool {
+        let board = self.shared.board();
+        let queued = board.copies.iter().filter(|lane| lane.open).map(|lane| lane.queued_bytes).min();
+        queued.is_some_and(|bytes| bytes >= QUEUE_BYTES_MAX / 2)
+    }
+
     /// Tells copy `number` to fetch a file that other copies have, in the order of its queue.
     pub fn fetch(&self, number: usize, name: FileName, sources: u64) {
         let mut board = self.shared.board();
