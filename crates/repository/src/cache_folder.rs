@@ -16,7 +16,6 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::Id;
 
@@ -133,17 +132,12 @@ impl RepositoryCache {
 
     /// Begins a file that is written piece by piece; it has no name before [`Draft::keep`].
     pub fn draft(&self) -> Option<Draft> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
         self.prepare().ok()?;
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = self.folder.join(format!("{DRAFT_PREFIX}{}-{number}", std::process::id()));
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true).mode(0o600);
-        let file = options.open(&path).or_else(|error| match error.kind() {
-            // Left behind by a process that had our number, which is gone.
-            io::ErrorKind::AlreadyExists => fs::remove_file(&path).and_then(|()| options.open(&path)),
-            _ => Err(error),
-        });
+        // Not our process number: processes of several containers may share the folder and have the same one.
+        let mut number = [0; 8];
+        getrandom::fill(&mut number).ok()?;
+        let path = self.folder.join(format!("{DRAFT_PREFIX}{:016x}", u64::from_le_bytes(number)));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
         let file = BufWriter::with_capacity(DRAFT_BUFFER_BYTES, file.ok()?);
         Some(Draft { cache: self.clone(), path, file: Some(file) })
     }

@@ -7,6 +7,7 @@
 //! | [`RestServer`], [`CephServer`] | restic's REST server and Ceph's S3 gateway on free loopback ports |
 //! | [`manifest()`] | everything about a tree that a restore must give back, and the difference of two trees in words |
 //! | [`hostile_tree`] | names, types, modes, times and sizes that break backup programs |
+//! | [`many_blobs`] | a repository of millions of blobs, for what an index costs |
 //! | [`corpus`] | plain data from a seed |
 //! | [`MemoryFolder`], [`Faulty`] | a destination in memory, and a destination with scripted faults |
 //! | [`oracle`] | restic and rustic as judges of a repository |
@@ -22,6 +23,7 @@ pub mod corpus;
 mod faulty;
 mod hostile;
 mod manifest;
+pub mod many_blobs;
 mod memory;
 pub mod oracle;
 pub mod process;
