@@ -7,3 +7,4 @@
 //! - Nothing here knows of files, blobs or keys' origins; bytes in, bytes out, no errors, no allocation on the way.
 
 pub mod cpu;
+pub mod sha256;
