@@ -7,4 +7,5 @@
 //! - Nothing here knows of files, blobs or keys' origins; bytes in, bytes out, no errors, no allocation on the way.
 
 pub mod cpu;
+pub mod rabin;
 pub mod sha256;

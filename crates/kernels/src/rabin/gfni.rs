@@ -1,0 +1,162 @@
+//! 64 lanes with GFNI and AVX-512: a linear map of a byte is one instruction (`gf2p8affineqb`).
+
+use std::arch::x86_64::*;
+
+use super::WINDOW_BYTES;
+use super::block::{self, Block, FirstCut, STEPS};
+use super::maps::{Maps, PLANES, SPLIT_BITS, TAKEN_FROM_BYTE_BEFORE, matrix};
+use super::tables::Tables;
+use crate::cpu::Features;
+
+const LANES: usize = 64;
+
+/// How far a lane goes, in windows.
+const LANE_GROUPS: usize = 17;
+
+/// Rows of transposed bytes that are kept: a window, and what was read ahead of it.
+const ROWS: usize = 2 * WINDOW_BYTES;
+
+/// Row r holds byte r of each lane, counted from the start of its first window, modulo the number of rows.
+#[repr(C, align(64))]
+struct Rows([[u8; LANES]; ROWS]);
+
+/// Each plane's matrices.
+#[derive(Clone)]
+pub(super) struct Kernel {
+    reduced: [u64; PLANES],
+    expired: [u64; PLANES],
+}
+
+/// The same, each in all of a vector: they stay in registers.
+struct Matrices {
+    reduced: [__m512i; PLANES],
+    expired: [__m512i; PLANES],
+}
+
+impl Kernel {
+    /// None when the processor lacks an instruction. All that is unsafe here rests on this.
+    pub(super) fn new(maps: &Maps) -> Option<Self> {
+        let (reduced, expired) = (maps.reduced.each_ref().map(matrix), maps.expired.each_ref().map(matrix));
+        Features::detect().gfni_512.then_some(Self { reduced, expired })
+    }
+
+    /// See [`block::first_cut`].
+    pub(super) fn first_cut(&self, tables: &Tables, data: &[u8], from: usize, to: usize) -> Option<usize> {
+        block::first_cut(tables, data, (from, to), LANE_GROUPS, |block| {
+            block.assert_in_bounds();
+            // SAFETY: a kernel exists only where its instructions do, and bounds were just checked.
+            unsafe { self.scan(tables, block) }
+        })
+    }
+
+    /// # Safety
+    /// `block` must be in bounds, as [`Block::assert_in_bounds`] checks.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,gfni")]
+    unsafe fn scan(&self, tables: &Tables, block: &Block<'_, LANES>) -> Option<usize> {
+        let mut matrices =
+            Matrices { reduced: [_mm512_setzero_si512(); PLANES], expired: [_mm512_setzero_si512(); PLANES] };
+        for plane in 0..PLANES {
+            matrices.reduced[plane] = _mm512_set1_epi64(self.reduced[plane] as i64);
+            matrices.expired[plane] = _mm512_set1_epi64(self.expired[plane] as i64);
+        }
+        let mut rows = Rows([[0; LANES]; ROWS]);
+        let mut planes = [_mm512_setzero_si512(); PLANES];
+        let mut first_cut = FirstCut::none();
+        for passed in (0..WINDOW_BYTES).step_by(STEPS) {
+            // SAFETY: each lane has a window before its start.
+            unsafe { transpose(block, passed, &mut rows) };
+            for row in passed..passed + STEPS {
+                step::<false>(&matrices, &mut planes, &rows, row);
+            }
+        }
+        for passed in (0..block.lane_places).step_by(STEPS) {
+            // SAFETY: each lane has `lane_places` bytes behind its start, a multiple of `STEPS`.
+            unsafe { transpose(block, WINDOW_BYTES + passed, &mut rows) };
+            let mut least = _mm512_set1_epi8(-1);
+            for row in passed..passed + STEPS {
+                step::<true>(&matrices, &mut planes, &rows, WINDOW_BYTES + row);
+                let low = _mm512_set1_epi8(SPLIT_BITS[0] as i8);
+                let high = _mm512_set1_epi8(SPLIT_BITS[2] as i8);
+                let some = _mm512_ternarylogic_epi64::<OR_AND>(planes[1], planes[0], low);
+                let some = _mm512_ternarylogic_epi64::<OR_AND>(some, planes[2], high);
+                least = _mm512_min_epu8(least, some);
+            }
+            let hits = _mm512_testn_epi8_mask(least, least);
+            if hits != 0 && first_cut.note(tables, block, hits, passed) {
+                break;
+            }
+        }
+        first_cut.get()
+    }
+}
+
+/// a | (b & c), as a table of what three bits come to.
+const OR_AND: i32 = 0xf0 | (0xcc & 0xaa);
+
+/// a ^ b ^ c.
+const XOR_XOR: i32 = 0xf0 ^ 0xcc ^ 0xaa;
+
+/// Where a is set b, else c.
+const CHOOSE: i32 = (0xf0 & 0xcc) | (!0xf0 & 0xff & 0xaa);
+
+/// One byte further in each lane; `EXPIRE` where lanes have passed their first window.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,gfni")]
+#[inline]
+fn step<const EXPIRE: bool>(matrices: &Matrices, planes: &mut [__m512i; PLANES], rows: &Rows, row: usize) {
+    let top = planes[PLANES - 1];
+    // In the first step behind a window this is the row before all others, which is zero.
+    let expired = load(&rows.0[(row + ROWS - WINDOW_BYTES - 1) % ROWS]);
+    let (before, byte) = (load(&rows.0[(row + ROWS - 1) % ROWS]), load(&rows.0[row % ROWS]));
+    let before_bits = _mm512_set1_epi8(TAKEN_FROM_BYTE_BEFORE as i8);
+    let mut moved = _mm512_ternarylogic_epi64::<CHOOSE>(before_bits, before, byte);
+    for plane in 0..PLANES {
+        let reduced = _mm512_gf2p8affine_epi64_epi8::<0>(top, matrices.reduced[plane]);
+        let next = if EXPIRE {
+            let expired = _mm512_gf2p8affine_epi64_epi8::<0>(expired, matrices.expired[plane]);
+            _mm512_ternarylogic_epi64::<XOR_XOR>(moved, expired, reduced)
+        } else {
+            _mm512_xor_si512(moved, reduced)
+        };
+        moved = planes[plane];
+        planes[plane] = next;
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn load(row: &[u8; LANES]) -> __m512i {
+    // SAFETY: the array has the length of a vector; no alignment is asked for.
+    unsafe { _mm512_loadu_si512(row.as_ptr().cast()) }
+}
+
+/// Puts the next `STEPS` bytes of each lane, from `row` bytes behind the start of its window on, into their rows.
+///
+/// # Safety
+/// Each lane must have so many bytes.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+unsafe fn transpose(block: &Block<'_, LANES>, row: usize, rows: &mut Rows) {
+    let mut square = [_mm512_setzero_si512(); STEPS];
+    for lane in 0..STEPS {
+        // SAFETY: in bounds, as the caller promises.
+        let piece = |quarter: usize| unsafe { _mm_loadu_si128(block.place(lane + quarter * STEPS, row).cast()) };
+        let pieces = _mm512_castsi128_si512(piece(0));
+        let pieces = _mm512_inserti32x4::<1>(pieces, piece(1));
+        let pieces = _mm512_inserti32x4::<2>(pieces, piece(2));
+        square[lane] = _mm512_inserti32x4::<3>(pieces, piece(3));
+    }
+    // Each round deals rows like two halves of a pack of cards, which moves the four bits of the row's number and the
+    // four of the column's one place on; after four rounds they have changed places.
+    for _ in 0..4 {
+        let pack = square;
+        for pair in 0..STEPS / 2 {
+            square[2 * pair] = _mm512_unpacklo_epi8(pack[pair], pack[pair + STEPS / 2]);
+            square[2 * pair + 1] = _mm512_unpackhi_epi8(pack[pair], pack[pair + STEPS / 2]);
+        }
+    }
+    for (step, bytes) in square.into_iter().enumerate() {
+        let target = &mut rows.0[(row + step) % ROWS];
+        // SAFETY: a row has the length of a vector; no alignment is asked for.
+        unsafe { _mm512_storeu_si512(target.as_mut_ptr().cast(), bytes) };
+    }
+}
