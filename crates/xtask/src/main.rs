@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["tally", skipped, logs @ ..] => tally::run(skipped, logs),
         ["bench", options @ ..] => bench::run(options),
+        [bench::MEASURED, words @ ..] => return measured(words),
         _ => Err(USAGE.to_owned()),
     };
     match outcome {
@@ -36,4 +37,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The small process between the benchmark and what it measures; its exit code is that of what was measured.
+fn measured(words: &[&str]) -> ExitCode {
+    bench::run_measured(words).unwrap_or_else(|text| {
+        eprintln!("{text}");
+        ExitCode::FAILURE
+    })
 }

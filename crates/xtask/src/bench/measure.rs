@@ -1,21 +1,58 @@
-//! One command, measured: CPU seconds, wall seconds, peak memory.
+//! One command, measured: CPU seconds, wall seconds, peak memory, as the kernel counts them when it has ended (`wait4`).
 //!
-//! CPU is the kernel's own sum over all threads of a child that has ended (`/proc/self/stat`, in hundredths of a
-//! second). Peak memory is the high-water mark in `/proc/<pid>/status`, looked at every few milliseconds, because it
-//! is gone when the process is: what grows in the last moment may be missed.
+//! A process begins its life as a copy of its parent, and the kernel counts the parent's memory at that moment as the
+//! child's peak. The benchmark holds lists of many files; so it starts itself once more, small, and that process
+//! starts what is measured.
 
+use std::ffi::OsString;
 use std::fs;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
 
-use clock::Clock;
+use clock::{Clock, SystemClock};
+use wait4::Wait4;
 
-const MEMORY_POLL: Duration = Duration::from_millis(4);
-/// Linux tells user space hundredths of a second, whatever the kernel counts in.
-const TICKS_PER_SECOND: f64 = 100.0;
+/// The word by which this program is told to be the small process.
+pub(crate) const WORD: &str = "measured";
 /// How much of a failed command's output is shown.
 const SHOWN_LINES: usize = 6;
+const MIB: f64 = 1_048_576.0;
+
+/// A program with its arguments and its whole environment: nothing of ours leaks into it but `PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Call {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    variables: Vec<(String, OsString)>,
+}
+
+impl Call {
+    pub(super) fn new(program: impl Into<PathBuf>) -> Self {
+        let path = std::env::var_os("PATH").map(|path| ("PATH".to_owned(), path));
+        Self { program: program.into(), arguments: Vec::new(), variables: path.into_iter().collect() }
+    }
+
+    pub(super) fn arg(&mut self, argument: impl Into<OsString>) -> &mut Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    pub(super) fn args<A: Into<OsString>>(&mut self, arguments: impl IntoIterator<Item = A>) -> &mut Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    pub(super) fn env(&mut self, name: &str, value: impl Into<OsString>) -> &mut Self {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// For people: program and arguments, no environment, which may hold a password.
+    pub(super) fn show(&self) -> String {
+        let words = self.arguments.iter().map(|word| word.to_string_lossy().into_owned());
+        [self.program.display().to_string()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
+    }
+}
 
 /// What a command cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -34,37 +71,55 @@ impl Cost {
             peak_mib: self.peak_mib.max(next.peak_mib),
         }
     }
+
+    fn to_line(self) -> String {
+        format!("{} {} {}", self.cpu_seconds, self.wall_seconds, self.peak_mib)
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let numbers: Vec<f64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
+        let [cpu_seconds, wall_seconds, peak_mib] = numbers[..] else { return None };
+        Some(Self { cpu_seconds, wall_seconds, peak_mib })
+    }
 }
 
-/// Runs a command to its end; another exit code than 0 is an error with the end of its output.
-pub(super) fn measure(mut command: Command, clock: &dyn Clock) -> Result<Cost, String> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let cpu_before = children_cpu_seconds()?;
-    let began = clock.monotonic();
-    let child = command.spawn().map_err(|error| format!("cannot start {:?}: {error}", command.get_program()))?;
-    let status_file = format!("/proc/{}/status", child.id());
-    let ended = AtomicBool::new(false);
-    let (output, peak_kib) = std::thread::scope(|scope| {
-        let watcher = scope.spawn(|| {
-            let mut peak_kib = 0;
-            while !ended.load(Ordering::Relaxed) {
-                peak_kib = peak_kib.max(peak_kib_in(&fs::read_to_string(&status_file).unwrap_or_default()));
-                std::thread::sleep(MEMORY_POLL);
-            }
-            peak_kib
-        });
-        let output = child.wait_with_output();
-        ended.store(true, Ordering::Relaxed);
-        (output, watcher.join().unwrap_or(0))
-    });
-    let wall_seconds = (clock.monotonic() - began).as_secs_f64();
-    let output = output.map_err(|error| format!("cannot wait for {:?}: {error}", command.get_program()))?;
+/// Runs a command to its end in `folder`; another exit code than 0 is an error with the end of its output.
+pub(super) fn measure(call: &Call, folder: &Path) -> Result<Cost, String> {
+    let own = std::env::current_exe().map_err(|error| format!("cannot find this program itself: {error}"))?;
+    let report = folder.join("cost");
+    let mut command = Command::new(own);
+    command.arg(WORD).arg(&report).arg(&call.program).args(&call.arguments);
+    command.env_clear().envs(call.variables.iter().map(|(name, value)| (name, value)));
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("cannot start `{}`: {error}", call.program.display()))?;
     if !output.status.success() {
         let text = [output.stdout, output.stderr].concat();
-        return Err(format!("{:?} ended with {}: {}", command, output.status, last_lines(&text)));
+        return Err(format!("`{}` ended with {}: {}", call.show(), output.status, last_lines(&text)));
     }
-    let cpu_seconds = children_cpu_seconds()? - cpu_before;
-    Ok(Cost { cpu_seconds, wall_seconds, peak_mib: peak_kib as f64 / 1024.0 })
+    let line = fs::read_to_string(&report).map_err(|error| format!("no cost of `{}`: {error}", call.show()))?;
+    Cost::parse(&line).ok_or_else(|| format!("`{line}` is no cost"))
+}
+
+/// The small process: runs the program that `words` name and writes what it cost into the file they begin with.
+pub(crate) fn run_measured(words: &[&str]) -> Result<ExitCode, String> {
+    let [report, program, arguments @ ..] = words else { return Err("a file and a program are needed".to_owned()) };
+    let (cost, code) = wait_for(Command::new(program).args(arguments))?;
+    fs::write(report, cost.to_line()).map_err(|error| format!("cannot write the cost: {error}"))?;
+    Ok(ExitCode::from(code))
+}
+
+fn wait_for(command: &mut Command) -> Result<(Cost, u8), String> {
+    let clock = SystemClock::new();
+    let began = clock.monotonic();
+    let child = command.spawn().map_err(|error| format!("cannot start {:?}: {error}", command.get_program()))?;
+    let ended = child.wait4().map_err(|error| format!("cannot wait for {:?}: {error}", command.get_program()))?;
+    let wall_seconds = (clock.monotonic() - began).as_secs_f64();
+    let cpu_seconds = (ended.rusage.utime + ended.rusage.stime).as_secs_f64();
+    // A signal is no exit code and no success either.
+    let code = ended.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
+    Ok((Cost { cpu_seconds, wall_seconds, peak_mib: ended.rusage.maxrss as f64 / MIB }, code))
 }
 
 fn last_lines(text: &[u8]) -> String {
@@ -73,60 +128,42 @@ fn last_lines(text: &[u8]) -> String {
     lines[lines.len().saturating_sub(SHOWN_LINES)..].join(" | ")
 }
 
-/// User and system time of all children that were waited for.
-fn children_cpu_seconds() -> Result<f64, String> {
-    let stat =
-        fs::read_to_string("/proc/self/stat").map_err(|error| format!("cannot read `/proc/self/stat`: {error}"))?;
-    children_ticks_in(&stat)
-        .map(|ticks| ticks as f64 / TICKS_PER_SECOND)
-        .ok_or("`/proc/self/stat` makes no sense".into())
-}
-
-/// Fields 16 and 17; the second field is a name in brackets that may hold blanks and brackets.
-fn children_ticks_in(stat: &str) -> Option<u64> {
-    let after_name = stat.rsplit_once(')')?.1;
-    let mut fields = after_name.split_whitespace().skip(13);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(user + system)
-}
-
-fn peak_kib_in(status: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse().ok()).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clock::SystemClock;
 
-    #[test]
-    fn the_kernels_lines_are_understood() {
-        let stat = "42 (a (b) c) R 1 2 3 4 5 6 7 8 9 10 11 12 300 45 20 0\n";
-        assert_eq!(children_ticks_in(stat), Some(345));
-        assert_eq!(children_ticks_in("nonsense"), None);
-        assert_eq!(peak_kib_in("Name:\tx\nVmHWM:\t   2048 kB\n"), 2048);
+    fn shell(text: &str) -> (Cost, u8) {
+        wait_for(Command::new("sh").args(["-c", text])).unwrap()
     }
 
     #[test]
     fn work_costs_cpu_and_waiting_does_not() {
-        let shell = |text: &str| {
-            let mut command = Command::new("sh");
-            command.args(["-c", text]);
-            measure(command, &SystemClock::new()).unwrap()
-        };
-        let busy = shell("i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done");
-        let idle = shell("sleep 0.3");
+        let (busy, code) = shell("i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done");
+        let (idle, _) = shell("sleep 0.3");
+        assert_eq!(code, 0);
         assert!(busy.cpu_seconds > 0.03 && busy.peak_mib > 0.1, "{busy:?}");
         assert!(idle.wall_seconds >= 0.3 && idle.cpu_seconds < 0.1, "{idle:?}");
     }
 
     #[test]
-    fn a_failed_command_is_no_figure() {
-        let mut command = Command::new("sh");
-        command.args(["-c", "echo went wrong >&2; exit 3"]);
-        let error = measure(command, &SystemClock::new()).unwrap_err();
-        assert!(error.contains("went wrong") && error.contains('3'), "{error}");
+    fn children_of_the_command_count_too() {
+        let (cost, _) = shell("sh -c 'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done'; true");
+        assert!(cost.cpu_seconds > 0.03, "{cost:?}");
+    }
+
+    #[test]
+    fn a_failure_is_told() {
+        assert_eq!(shell("exit 3").1, 3);
+        assert_eq!(shell("kill -9 $$").1, u8::MAX);
+    }
+
+    #[test]
+    fn costs_travel_between_processes() {
+        let cost = Cost { cpu_seconds: 1.25, wall_seconds: 0.5, peak_mib: 12.0 };
+        assert_eq!(Cost::parse(&cost.to_line()), Some(cost));
+        assert_eq!(Cost::parse("1 2"), None);
+        assert_eq!(Cost::parse("1 2 x"), None);
+        let sum = cost.then(Cost { cpu_seconds: 1.0, wall_seconds: 1.0, peak_mib: 20.0 });
+        assert_eq!(sum, Cost { cpu_seconds: 2.25, wall_seconds: 1.5, peak_mib: 20.0 });
     }
 }
