@@ -30,6 +30,7 @@ mod moment;
 mod names;
 mod node;
 mod node_json;
+mod nonce;
 mod pack;
 mod pack_header;
 mod pack_writer;

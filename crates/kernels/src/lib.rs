@@ -7,5 +7,7 @@
 //! - Nothing here knows of files, blobs or keys' origins; bytes in, bytes out, no errors, no allocation on the way.
 
 pub mod cpu;
+pub mod keystream;
+pub mod poly1305;
 pub mod rabin;
 pub mod sha256;
