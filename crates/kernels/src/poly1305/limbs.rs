@@ -1,4 +1,5 @@
-//! Numbers modulo 2^130 - 5 in three limbs of 44, 44 and 42 bits, one at a time: powers of the multiplier, and the end.
+//! Numbers modulo 2^130 - 5 in three limbs of 44, 44 and 42 bits, one at a time: powers of the multiplier, the end, and
+//! messages too short for anything wider.
 
 /// Bits of the two lower limbs.
 pub(super) const LIMB_BITS: u32 = 44;
@@ -20,7 +21,7 @@ pub(super) fn multiplier(bytes: &[u8; 16]) -> Limbs {
     [r as u64 & LIMB_MASK, (r >> LIMB_BITS) as u64 & LIMB_MASK, (r >> (2 * LIMB_BITS)) as u64]
 }
 
-/// `a * b`. Each limb of both is below 2^45, and so are those of the product.
+/// `a * b`. Each limb of `a` is below 2^46 and of `b` below 2^45, as those of the product are.
 pub(super) fn product(a: Limbs, b: Limbs) -> Limbs {
     let wide = |x: u64, y: u64| u128::from(x) * u128::from(y);
     // A product that is worth 2^132 or more comes back down as 4 * 5 times as much.
@@ -28,10 +29,31 @@ pub(super) fn product(a: Limbs, b: Limbs) -> Limbs {
     let low = wide(a[0], b[0]) + wide(a[1], b2) + wide(a[2], b1);
     let middle = wide(a[0], b[1]) + wide(a[1], b[0]) + wide(a[2], b2) + (low >> LIMB_BITS);
     let high = wide(a[0], b[2]) + wide(a[1], b[1]) + wide(a[2], b[0]) + (middle >> LIMB_BITS);
-    // invariant: `high` is below 2^93, so that what is above 42 bits fits 64 five times.
+    // `high` is below 2^94: what is above its 42 bits comes back down as 5 times as much.
     let low = u128::from(low as u64 & LIMB_MASK) + (high >> TOP_BITS) * 5;
     let middle = (middle as u64 & LIMB_MASK) + (low >> LIMB_BITS) as u64;
     [low as u64 & LIMB_MASK, middle, high as u64 & TOP_MASK]
+}
+
+/// The tag of `text`, block by block.
+pub(super) fn tag(r: &[u8; 16], pad: &[u8; 16], text: &[u8]) -> [u8; 16] {
+    let r = multiplier(r);
+    let mut sum = [0; 3];
+    let mut add = |block: u128, above: u64| {
+        let low = block as u64 & LIMB_MASK;
+        let middle = (block >> LIMB_BITS) as u64 & LIMB_MASK;
+        let high = (block >> (2 * LIMB_BITS)) as u64 | above << (128 - 2 * LIMB_BITS);
+        sum = product([sum[0] + low, sum[1] + middle, sum[2] + high], r);
+    };
+    let (blocks, rest) = text.as_chunks::<16>();
+    blocks.iter().for_each(|block| add(u128::from_le_bytes(*block), 1));
+    if !rest.is_empty() {
+        let mut block = [0; 16];
+        block[..rest.len()].copy_from_slice(rest);
+        block[rest.len()] = 1;
+        add(u128::from_le_bytes(block), 0);
+    }
+    finish(sum, pad)
 }
 
 /// `(a mod 2^130 - 5) + pad mod 2^128`. Each limb of `a` is below 2^60.

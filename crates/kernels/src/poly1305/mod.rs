@@ -4,11 +4,11 @@
 //! So the powers of `r` that a wide evaluation needs are made once per key, and a message of a hundred bytes pays for
 //! none of them. They are wiped when dropped and shown to nobody.
 //!
-//! The plain twin is the crate `poly1305`, which has AVX2 but wants the multiplier anew for each message.
+//! The plain twin is the crate `poly1305`. It has AVX2 but wants the multiplier anew for each message, which costs more
+//! than a short message does; where AVX-512 is missing, it gets the long ones.
 
 #[cfg(target_arch = "x86_64")]
 mod eight_lanes;
-#[cfg(target_arch = "x86_64")]
 mod limbs;
 
 use poly1305::universal_hash::{KeyInit, UniversalHash};
@@ -24,6 +24,9 @@ pub const TAG_BYTES: usize = 16;
 /// What is multiplied at once.
 #[cfg(target_arch = "x86_64")]
 const BLOCK_BYTES: usize = 16;
+
+/// Up to this length the crate takes longer to prepare than one block after the other takes in all.
+const SHORT_BYTES_MAX: usize = 2 << 10;
 
 /// A multiplier, ready to authenticate.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -56,6 +59,13 @@ impl Authenticator {
             // SAFETY: the powers exist only where the processor has what they are for.
             return unsafe { eight_lanes::tag(powers, pad, text) };
         }
+        if text.len() <= SHORT_BYTES_MAX {
+            return limbs::tag(&self.multiplier, pad, text);
+        }
+        self.tag_of_long(pad, text)
+    }
+
+    fn tag_of_long(&self, pad: &[u8; TAG_BYTES], text: &[u8]) -> [u8; TAG_BYTES] {
         let mut key = Zeroizing::new([0; MULTIPLIER_BYTES + TAG_BYTES]);
         key[..MULTIPLIER_BYTES].copy_from_slice(&self.multiplier);
         key[MULTIPLIER_BYTES..].copy_from_slice(pad);
