@@ -1,17 +1,26 @@
-//! Reading all index files of all live copies and merging them.
+//! Reading all index files of all live copies and merging them; those that the cache has are not read.
 //!
 //! The union is what the repository knows. An index file that every copy lists and none has sound is an error: nobody
 //! knows what was in it. One that only some copies list may never have existed; it is told, and left out.
+//!
+//! A file may come from the cache when every copy that lists it lists the size that it had; one whose copies disagree is
+//! read each time, so that its damage is told each time.
 
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use format::{FileKind, FileName, IndexFile};
+use format::{FileKind, FileName, IndexFile, MasterKey};
 use model::Id;
 
-use super::{Index, IndexBuilder};
-use crate::copies::Holders;
+use super::Index;
+use super::cached::Cached;
+use super::layout::ListedFile;
+use super::merge::Source;
+use super::reread::Reread;
+use super::shelf::ShelvesBuilder;
 use crate::copies::status::{Held, Holdings};
+use crate::copies::{CopySet, Holders};
 use crate::error::{Damage, Error, Result};
 use crate::observer::Event;
 use crate::repository::Repository;
@@ -28,34 +37,74 @@ pub struct LoadedIndex {
     pub has_unsound: bool,
 }
 
+/// What was read from index files.
+#[derive(Default)]
+struct Fresh {
+    /// The content of `files`, which the cache may have.
+    lasting: ShelvesBuilder,
+    files: Vec<ListedFile>,
+    /// The content of files about which the copies disagree.
+    disputed: ShelvesBuilder,
+    unsound: Vec<Id>,
+}
+
 /// Reads every index file once, several at a time, each from the first copy that has it sound.
 pub fn load(repository: &Repository) -> Result<LoadedIndex> {
     let mut holdings = Holdings::gather(repository.copies(), FileKind::Index)?;
-    let names: Vec<(Id, Held)> = holdings.files.iter().map(|(id, held)| (*id, *held)).collect();
+    let is_listed = |file: &ListedFile| {
+        holdings.files.get(&file.id).is_some_and(|held| held.size == file.size && held.other_size == 0)
+    };
+    let cached = repository.cache().map(|cache| Cached::open(cache, &repository.master, is_listed));
+    let known = cached.as_ref().map_or_else(HashSet::new, Cached::files);
+    let fresh = read_all(repository, &holdings, &known)?;
+    for id in &fresh.unsound {
+        holdings.files.remove(id);
+    }
+    let has_unsound = !fresh.unsound.is_empty();
+    let mut sources = match cached {
+        Some(cached) => cached.with(fresh.lasting.build(), fresh.files, repository.clock().now().as_second()),
+        None => vec![Source::Memory(fresh.lasting.build())],
+    };
+    if !fresh.disputed.is_empty() {
+        sources.push(Source::Memory(fresh.disputed.build()));
+    }
+    let files = holdings.files.keys().map(|id| (*id, Holders::of(&holdings, id))).collect();
+    Ok(LoadedIndex { index: Index::of(sources, Some(Reread::new(repository, files))), holdings, has_unsound })
+}
+
+/// Reads all that is not `known`.
+fn read_all(repository: &Repository, holdings: &Holdings, known: &HashSet<Id>) -> Result<Fresh> {
+    let names = holdings.files.iter().filter(|(id, _)| !known.contains(*id));
+    let names: Vec<(Id, Held)> = names.map(|(id, held)| (*id, *held)).collect();
     let next = AtomicUsize::new(0);
-    let merged = Mutex::new((IndexBuilder::default(), Vec::new()));
+    let fresh = Mutex::new(Fresh::default());
     threads::run(threads::count().min(names.len()), |_| {
         while let Some(&(id, held)) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
             repository.cancel().check()?;
-            match read(repository, id, Holders::of(&holdings, &id)) {
-                Ok(file) => {
-                    let mut merged = threads::lock(&merged);
-                    file.packs.iter().for_each(|pack| merged.0.add(pack));
-                }
+            match read(repository.copies(), &repository.master, id, Holders::of(holdings, &id)) {
+                Ok(file) => threads::lock(&fresh).add(&file, id, held),
                 Err(error @ (Error::Damaged { .. } | Error::Format { .. })) if held.copies != holdings.asked => {
                     tell(repository, id, held, &error);
-                    threads::lock(&merged).1.push(id);
+                    threads::lock(&fresh).unsound.push(id);
                 }
                 Err(error) => return Err(error),
             }
         }
         Ok(())
     })?;
-    let (builder, unsound) = merged.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    for id in &unsound {
-        holdings.files.remove(id);
+    Ok(fresh.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+impl Fresh {
+    fn add(&mut self, file: &IndexFile, id: Id, held: Held) {
+        let builder = if held.other_size == 0 {
+            self.files.push(ListedFile { id, size: held.size });
+            &mut self.lasting
+        } else {
+            &mut self.disputed
+        };
+        file.packs.iter().for_each(|pack| builder.add(pack));
     }
-    Ok(LoadedIndex { index: builder.build(), holdings, has_unsound: !unsound.is_empty() })
 }
 
 fn tell(repository: &Repository, id: Id, held: Held, error: &Error) {
@@ -67,8 +116,11 @@ fn tell(repository: &Repository, id: Id, held: Held, error: &Error) {
 }
 
 /// Reads one index file.
-pub fn read(repository: &Repository, id: Id, holders: Holders) -> Result<IndexFile> {
+pub(super) fn read(copies: &CopySet, master: &MasterKey, id: Id, holders: Holders) -> Result<IndexFile> {
     let name = FileName::new(FileKind::Index, id);
-    let plain = repository.read_file(name, holders)?;
-    IndexFile::parse(&plain).map_err(|source| Error::Format { what: format!("index file `{}`", name.path()), source })
+    let malformed = |source| Error::Format { what: format!("index file `{}`", name.path()), source };
+    let sealed = copies.read_whole(name, holders)?;
+    let plain = format::open_file(master, &sealed)
+        .map_err(|source| Error::Format { what: format!("file `{}`", name.path()), source })?;
+    IndexFile::parse(&plain).map_err(malformed)
 }

@@ -1,14 +1,44 @@
 //! Which blob is in which pack: the merged content of all index files, compact and read-only.
 //!
-//! Entries lie in one sorted vector of fixed-size records per blob kind; a table over the first 16 bits of the id
-//! narrows the binary search to a few records. About 52 bytes for each blob, and no allocation for each.
+//! Where there is a cache, the records lie there, sorted and sealed, and memory holds a small guide to them; where there
+//! is none, they lie in memory. Index files are the truth: the cache is made from them and only from them, each of them
+//! is read once, and what is damaged in the cache is read from them again. Nothing here writes to a copy.
+//!
+//! | room | what it knows |
+//! |---|---|
+//! | [`load`] | which index files there are, which of them the cache has, and how the others are read |
+//! | `cached` | which files of the cache are of use, and when they are merged |
+//! | `part`, `guide` | asking one file of the cache |
+//! | `layout`, `block`, `writer` | its bytes |
+//! | `shelf` | records in memory |
+//! | `merge` | several of these in one order |
+//! | `reread` | the way back when the cache fails in use |
 
+mod block;
+mod cached;
+mod guide;
+mod layout;
 pub mod load;
+mod merge;
+mod part;
+mod record;
+mod reread;
+mod shelf;
+#[cfg(test)]
+mod tests;
+mod writer;
 
 use std::num::NonZeroU32;
+use std::sync::OnceLock;
 
 use format::{BlobKind, IndexedPack, PackedBlob};
 use model::Id;
+
+use merge::{Merge, Numbered, Source, numbers_in, renumbered, union_of_packs};
+use part::Unreadable;
+use record::Record;
+use reread::Reread;
+use shelf::{Shelves, ShelvesBuilder};
 
 /// Where a blob is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,69 +66,42 @@ impl Location {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Record {
-    id: Id,
-    pack: u32,
-    offset: u32,
-    length: u32,
-    uncompressed_length: u32,
-}
-
-/// One kind's records, sorted by id, then by pack.
-#[derive(Debug, Default)]
-struct Shelf {
-    records: Vec<Record>,
-    /// `starts[p]` is the first record whose id begins with a 16-bit prefix of at least `p`.
-    starts: Vec<u32>,
-}
-
-impl Shelf {
-    fn new(mut records: Vec<Record>) -> Self {
-        records.sort_unstable_by_key(|record| (record.id, record.pack, record.offset));
-        records.dedup_by_key(|record| (record.id, record.pack, record.offset));
-        records.shrink_to_fit();
-        let mut starts = vec![0u32; (1 << 16) + 1];
-        for record in &records {
-            starts[prefix(&record.id) + 1] += 1;
-        }
-        for p in 0..1 << 16 {
-            starts[p + 1] += starts[p];
-        }
-        Self { records, starts }
-    }
-
-    fn of(&self, id: &Id) -> &[Record] {
-        let p = prefix(id);
-        let bucket = match (self.starts.get(p), self.starts.get(p + 1)) {
-            (Some(&start), Some(&end)) => &self.records[start as usize..end as usize],
-            _ => return &[],
-        };
-        let first = bucket.partition_point(|record| record.id < *id);
-        let count = bucket[first..].partition_point(|record| record.id == *id);
-        &bucket[first..first + count]
-    }
-}
-
-fn prefix(id: &Id) -> usize {
-    let bytes = id.as_bytes();
-    usize::from(u16::from_be_bytes([bytes[0], bytes[1]]))
-}
-
 /// The merged index of a repository.
 #[derive(Debug, Default)]
 pub struct Index {
+    /// All packs, sorted. Every record's pack is a number here.
     packs: Vec<Id>,
-    data: Shelf,
-    trees: Shelf,
+    /// Packs that are gone, by number; empty while none is.
+    is_lost: Vec<bool>,
+    sources: Vec<Source>,
+    /// For each source the numbers of its own packs; empty where they are the same.
+    numbers: Vec<Vec<u32>>,
+    /// How to read everything again.
+    reread: Option<Reread>,
+    /// Everything in memory, after the cache failed.
+    whole: OnceLock<Shelves>,
 }
 
 impl Index {
     /// Merges packs as index files list them; the same pack may come several times.
     pub fn new(indexed: impl IntoIterator<Item = IndexedPack>) -> Self {
-        let mut builder = IndexBuilder::default();
+        let mut builder = ShelvesBuilder::default();
         indexed.into_iter().for_each(|pack| builder.add(&pack));
-        builder.build()
+        Self::of(vec![Source::Memory(builder.build())], None)
+    }
+
+    fn of(mut sources: Vec<Source>, reread: Option<Reread>) -> Self {
+        let (packs, numbers) = match sources.as_mut_slice() {
+            // The pack table of the only source is the pack table.
+            [only] => (only.take_packs(), vec![Vec::new()]),
+            several => {
+                let packs = union_of_packs(several.iter());
+                let numbers = several.iter().map(|source| numbers_in(&packs, source)).collect();
+                several.iter_mut().for_each(|source| drop(source.take_packs()));
+                (packs, numbers)
+            }
+        };
+        Self { packs, is_lost: Vec::new(), sources, numbers, reread, whole: OnceLock::new() }
     }
 
     /// Where the blob is; the first place where there are several.
@@ -108,22 +111,22 @@ impl Index {
 
     /// Every place where the blob is.
     pub fn all(&self, kind: BlobKind, id: &Id) -> impl Iterator<Item = Location> + '_ {
-        self.shelf(kind).of(id).iter().map(|record| self.location(record))
+        self.records_of(kind, id).into_iter().filter_map(|record| self.location(&record))
     }
 
     /// Whether the blob is anywhere.
     pub fn contains(&self, kind: BlobKind, id: &Id) -> bool {
-        !self.shelf(kind).of(id).is_empty()
+        !self.records_of(kind, id).is_empty()
     }
 
-    /// How many blobs of a kind there are; a blob in two packs counts twice.
+    /// How many blobs of a kind there are; a blob in two packs counts twice. Looks at all of them.
     pub fn count(&self, kind: BlobKind) -> usize {
-        self.shelf(kind).records.len()
+        self.records(kind).count()
     }
 
     /// Every blob in order of kind and id; one in two packs comes twice.
     pub fn iter(&self) -> impl Iterator<Item = (BlobKind, Id, Location)> + '_ {
-        let each = |kind| self.shelf(kind).records.iter().map(move |record| (kind, record.id, self.location(record)));
+        let each = |kind| self.records(kind).filter_map(move |record| Some((kind, record.id, self.location(&record)?)));
         each(BlobKind::Data).chain(each(BlobKind::Tree))
     }
 
@@ -134,74 +137,81 @@ impl Index {
 
     /// Forgets what lies in packs that are not `there`; gives these packs. A blob that lies elsewhere too stays known.
     pub fn forget_packs(&mut self, there: impl Fn(&Id) -> bool) -> Vec<Id> {
-        let is_lost: Vec<bool> = self.packs.iter().map(|id| !there(id)).collect();
-        if is_lost.contains(&true) {
-            for shelf in [&mut self.data, &mut self.trees] {
-                let mut records = std::mem::take(&mut shelf.records);
-                records.retain(|record| !is_lost[record.pack as usize]);
-                *shelf = Shelf::new(records);
+        let lost: Vec<(usize, Id)> =
+            self.packs.iter().enumerate().filter(|(_, id)| !there(id)).map(|(number, id)| (number, *id)).collect();
+        if !lost.is_empty() {
+            self.is_lost.resize(self.packs.len(), false);
+            lost.iter().for_each(|(number, _)| self.is_lost[*number] = true);
+        }
+        lost.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Every place of a blob, by pack and offset. Mostly there is none, which takes no memory and no look at the cache.
+    fn records_of(&self, kind: BlobKind, id: &Id) -> Vec<Record> {
+        let mut records = match self.whole.get() {
+            Some(whole) => whole.of(kind, id).to_vec(),
+            None => self.ask_sources(kind, id).unwrap_or_else(|Unreadable| self.whole().of(kind, id).to_vec()),
+        };
+        records.retain(|record| self.is_there(record));
+        records
+    }
+
+    fn ask_sources(&self, kind: BlobKind, id: &Id) -> Result<Vec<Record>, Unreadable> {
+        let mut records = Vec::new();
+        for (source, numbers) in self.sources.iter().zip(&self.numbers) {
+            source.of(kind, id, |record| records.push(renumbered(record, numbers)))?;
+        }
+        if records.len() > 1 {
+            records.sort_unstable_by_key(Record::key);
+            records.dedup_by_key(|record| record.key());
+        }
+        Ok(records)
+    }
+
+    /// All records of a kind in order.
+    fn records(&self, kind: BlobKind) -> impl Iterator<Item = Record> + '_ {
+        let sources = self.sources.iter().zip(&self.numbers);
+        let mut merge = Merge::new(kind, sources.map(|(source, numbers)| Numbered { source, numbers }));
+        let mut last = None;
+        let mut rest: Option<std::slice::Iter<'_, Record>> = None;
+        let next = move || {
+            if let Some(rest) = &mut rest {
+                return rest.next().copied();
             }
-        }
-        self.packs.iter().zip(is_lost).filter(|(_, is_lost)| *is_lost).map(|(id, _)| *id).collect()
+            match merge.next()? {
+                Ok(record) => {
+                    last = Some(record.key());
+                    Some(record)
+                }
+                Err(Unreadable) => {
+                    let all = self.whole().records(kind);
+                    let from = last.map_or(0, |last| all.partition_point(|record| record.key() <= last));
+                    rest.insert(all[from..].iter()).next().copied()
+                }
+            }
+        };
+        std::iter::from_fn(next).filter(|record| self.is_there(record))
     }
 
-    fn shelf(&self, kind: BlobKind) -> &Shelf {
-        match kind {
-            BlobKind::Data => &self.data,
-            BlobKind::Tree => &self.trees,
-        }
+    /// Everything in memory. Whoever comes first reads it, the others wait.
+    fn whole(&self) -> &Shelves {
+        self.whole.get_or_init(|| {
+            let shelves = self.reread.as_ref().and_then(|reread| reread.read().ok());
+            // Records name packs by number, so the table must be the same; it always is, for files named by hashes.
+            shelves.filter(|shelves| shelves.packs == self.packs).unwrap_or_default()
+        })
     }
 
-    fn location(&self, record: &Record) -> Location {
-        Location {
-            pack: self.packs[record.pack as usize],
+    fn is_there(&self, record: &Record) -> bool {
+        self.is_lost.is_empty() || self.is_lost.get(record.pack as usize) == Some(&false)
+    }
+
+    fn location(&self, record: &Record) -> Option<Location> {
+        Some(Location {
+            pack: *self.packs.get(record.pack as usize)?,
             offset: record.offset,
             length: record.length,
             uncompressed_length: NonZeroU32::new(record.uncompressed_length),
-        }
-    }
-}
-
-/// Collects index files before they are sorted.
-#[derive(Debug, Default)]
-pub struct IndexBuilder {
-    packs: Vec<Id>,
-    data: Vec<Record>,
-    trees: Vec<Record>,
-}
-
-impl IndexBuilder {
-    /// Adds one pack of an index file.
-    pub fn add(&mut self, pack: &IndexedPack) {
-        // More than 2^32 packs of 4 MiB and more would be 16 EiB.
-        let number = u32::try_from(self.packs.len()).unwrap_or(u32::MAX);
-        self.packs.push(pack.id);
-        for blob in &pack.blobs {
-            let record = Record {
-                id: blob.id,
-                pack: number,
-                offset: blob.offset,
-                length: blob.length,
-                uncompressed_length: blob.uncompressed_length.map_or(0, NonZeroU32::get),
-            };
-            match blob.kind {
-                BlobKind::Data => self.data.push(record),
-                BlobKind::Tree => self.trees.push(record),
-            }
-        }
-    }
-
-    /// Sorts what was collected.
-    pub fn build(mut self) -> Index {
-        let mut sorted = self.packs.clone();
-        sorted.sort_unstable();
-        sorted.dedup();
-        let place = |number: &mut u32| {
-            let id = self.packs[*number as usize];
-            // Every id of `self.packs` is in `sorted`, so the search always finds it.
-            *number = sorted.binary_search(&id).unwrap_or_default() as u32;
-        };
-        self.data.iter_mut().chain(&mut self.trees).for_each(|record| place(&mut record.pack));
-        Index { packs: sorted, data: Shelf::new(self.data), trees: Shelf::new(self.trees) }
+        })
     }
 }
