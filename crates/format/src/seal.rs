@@ -29,6 +29,9 @@ pub const SEAL_OVERHEAD_BYTES: usize = NONCE_BYTES + MAC_BYTES;
 /// compared with.
 const OPENED_PIECE_BYTES: usize = 8 << 10;
 
+/// The same for messages that are no longer.
+const OPENED_SHORT_BYTES: usize = 1 << 10;
+
 /// The raw key material, as it stands in a key file.
 #[derive(Clone, Zeroize, ZeroizeOnDrop, PartialEq, Eq)]
 pub(crate) struct KeyMaterial {
@@ -152,11 +155,21 @@ impl MasterKey {
         if text.len() != plain.len() {
             return false;
         }
-        let mut room = [0; OPENED_PIECE_BYTES];
-        let pieces = text.chunks(OPENED_PIECE_BYTES).zip(plain.chunks(OPENED_PIECE_BYTES));
-        for (at_block, (text, plain)) in (0..).step_by(OPENED_PIECE_BYTES / BLOCK_BYTES).zip(pieces) {
+        // Clearing the room of a long message would take longer than all else for a short one.
+        if text.len() <= OPENED_SHORT_BYTES {
+            self.decrypts_to::<OPENED_SHORT_BYTES>(&nonce, text, plain)
+        } else {
+            self.decrypts_to::<OPENED_PIECE_BYTES>(&nonce, text, plain)
+        }
+    }
+
+    /// Whether `text` decrypts to `plain`, which is as long, looked at in pieces of so many bytes.
+    fn decrypts_to<const PIECE: usize>(&self, nonce: &[u8; NONCE_BYTES], text: &[u8], plain: &[u8]) -> bool {
+        let mut room = [0; PIECE];
+        let pieces = text.chunks(PIECE).zip(plain.chunks(PIECE));
+        for (at_block, (text, plain)) in (0..).step_by(PIECE / BLOCK_BYTES).zip(pieces) {
             let opened = &mut room[..text.len()];
-            self.encrypt.apply_to(&nonce, at_block, text, opened);
+            self.encrypt.apply_to(nonce, at_block, text, opened);
             if opened != plain {
                 return false;
             }
@@ -287,7 +300,20 @@ mod tests {
     fn a_message_opens_to_its_text_and_to_no_other() {
         let master = MasterKey::generate().unwrap();
         let piece = OPENED_PIECE_BYTES;
-        for length in [0, 1, 15, 16, 100, piece - 1, piece, piece + 1, 3 * piece, 3 * piece + 17] {
+        for length in [
+            0,
+            1,
+            15,
+            16,
+            100,
+            OPENED_SHORT_BYTES,
+            OPENED_SHORT_BYTES + 1,
+            piece - 1,
+            piece,
+            piece + 1,
+            3 * piece,
+            3 * piece + 17,
+        ] {
             let plain: Vec<u8> = (0..length).map(|at| (at * at % 251) as u8).collect();
             let sealed = master.seal(&plain);
             let mut appended = b"before".to_vec();
