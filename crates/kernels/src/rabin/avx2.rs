@@ -61,25 +61,26 @@ impl Kernel {
         let mut rows = Rows([[0; LANES]; ROWS]);
         let mut planes = [_mm256_setzero_si256(); PLANES];
         let mut first_cut = FirstCut::none();
-        for passed in (0..WINDOW_BYTES).step_by(STEPS) {
-            // SAFETY: each lane has a window before its start.
-            unsafe { transpose(block, passed, &mut rows) };
-            for row in passed..passed + STEPS {
-                self.step::<false>(&mut planes, &rows, row);
+        for row in (0..WINDOW_BYTES + block.lane_places).step_by(STEPS) {
+            // SAFETY: each lane has a window before its start, and `lane_places` bytes behind it; both are multiples
+            // of `STEPS`.
+            unsafe { transpose(block, row, &mut rows) };
+            block.prefetch_next(row);
+            if row < WINDOW_BYTES {
+                for row in row..row + STEPS {
+                    self.step::<false>(&mut planes, &rows, row);
+                }
+                continue;
             }
-        }
-        for passed in (0..block.lane_places).step_by(STEPS) {
-            // SAFETY: each lane has `lane_places` bytes behind its start, a multiple of `STEPS`.
-            unsafe { transpose(block, WINDOW_BYTES + passed, &mut rows) };
             let mut least = _mm256_set1_epi8(-1);
-            for row in passed..passed + STEPS {
-                self.step::<true>(&mut planes, &rows, WINDOW_BYTES + row);
+            for row in row..row + STEPS {
+                self.step::<true>(&mut planes, &rows, row);
                 let low = _mm256_and_si256(planes[0], _mm256_set1_epi8(SPLIT_BITS[0] as i8));
                 let high = _mm256_and_si256(planes[2], _mm256_set1_epi8(SPLIT_BITS[2] as i8));
                 least = _mm256_min_epu8(least, _mm256_or_si256(_mm256_or_si256(low, high), planes[1]));
             }
             let hits = _mm256_movemask_epi8(_mm256_cmpeq_epi8(least, _mm256_setzero_si256())) as u32;
-            if hits != 0 && first_cut.note(tables, block, u64::from(hits), passed) {
+            if hits != 0 && first_cut.note(tables, block, u64::from(hits), row - WINDOW_BYTES) {
                 break;
             }
         }
@@ -143,9 +144,9 @@ fn load_table(table: &Table) -> __m256i {
 #[inline]
 unsafe fn transpose(block: &Block<'_, LANES>, row: usize, rows: &mut Rows) {
     let mut square = [_mm256_setzero_si256(); STEPS];
-    for lane in 0..STEPS {
+    for (lane, pieces) in square.iter_mut().enumerate() {
         // SAFETY: in bounds, as the caller promises.
-        square[lane] = unsafe {
+        *pieces = unsafe {
             let (upper, lower) = (block.place(lane, row), block.place(lane + STEPS, row));
             _mm256_inserti128_si256::<1>(
                 _mm256_castsi128_si256(_mm_loadu_si128(upper.cast())),
@@ -153,18 +154,37 @@ unsafe fn transpose(block: &Block<'_, LANES>, row: usize, rows: &mut Rows) {
             )
         };
     }
-    // Each round deals rows like two halves of a pack of cards, which moves the four bits of the row's number and the
-    // four of the column's one place on; after four rounds they have changed places.
-    for _ in 0..4 {
-        let pack = square;
-        for pair in 0..STEPS / 2 {
-            square[2 * pair] = _mm256_unpacklo_epi8(pack[pair], pack[pair + STEPS / 2]);
-            square[2 * pair + 1] = _mm256_unpackhi_epi8(pack[pair], pack[pair + STEPS / 2]);
-        }
-    }
+    // After four rounds the four bits of the row's number and the four of the column's have changed places.
+    let square = deal(deal(deal(deal(square))));
     for (step, bytes) in square.into_iter().enumerate() {
         let target = &mut rows.0[(row + step) % ROWS];
         // SAFETY: a row has the length of a vector; no alignment is asked for.
         unsafe { _mm256_storeu_si256(target.as_mut_ptr().cast(), bytes) };
     }
+}
+
+/// Deals rows like the two halves of a pack of cards, byte by byte: this moves the bits of a byte's row and column, taken
+/// as one number, one place on. Written out, because a loop would go through memory.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn deal(pack: [__m256i; STEPS]) -> [__m256i; STEPS] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = pack;
+    [
+        _mm256_unpacklo_epi8(a, i),
+        _mm256_unpackhi_epi8(a, i),
+        _mm256_unpacklo_epi8(b, j),
+        _mm256_unpackhi_epi8(b, j),
+        _mm256_unpacklo_epi8(c, k),
+        _mm256_unpackhi_epi8(c, k),
+        _mm256_unpacklo_epi8(d, l),
+        _mm256_unpackhi_epi8(d, l),
+        _mm256_unpacklo_epi8(e, m),
+        _mm256_unpackhi_epi8(e, m),
+        _mm256_unpacklo_epi8(f, n),
+        _mm256_unpackhi_epi8(f, n),
+        _mm256_unpacklo_epi8(g, o),
+        _mm256_unpackhi_epi8(g, o),
+        _mm256_unpacklo_epi8(h, p),
+        _mm256_unpackhi_epi8(h, p),
+    ]
 }

@@ -6,6 +6,9 @@ use super::tables::Tables;
 /// Steps between two looks at whether a lane saw a cut; also the side of the squares in which bytes are transposed.
 pub(super) const STEPS: usize = 16;
 
+/// What the processor fetches at once.
+const LINE_BYTES: usize = 64;
+
 /// Lanes go forward in whole windows.
 const GROUP_BYTES: usize = WINDOW_BYTES;
 
@@ -25,6 +28,19 @@ impl<const LANES: usize> Block<'_, LANES> {
     #[inline(always)]
     pub(super) fn place(&self, lane: usize, row: usize) -> *const u8 {
         self.data.as_ptr().wrapping_add(self.starts[lane] - WINDOW_BYTES + row)
+    }
+
+    /// Asks for the bytes of the next block, as many as this one goes through in `STEPS` steps from `row` on: lanes are
+    /// more streams than the processor follows by itself.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(super) fn prefetch_next(&self, row: usize) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        let next = self.data.as_ptr().wrapping_add(self.starts[LANES - 1] + self.lane_places + row * LANES);
+        for line in 0..STEPS * LANES / LINE_BYTES {
+            // SAFETY: a hint, which never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(next.wrapping_add(line * LINE_BYTES).cast()) };
+        }
     }
 
     /// Checks what kernels rely on when they read without bounds checks.

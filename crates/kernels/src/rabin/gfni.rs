@@ -27,10 +27,11 @@ pub(super) struct Kernel {
     expired: [u64; PLANES],
 }
 
-/// The same, each in all of a vector: they stay in registers.
+/// A plane's, each in all of a vector: they stay in registers.
+#[derive(Clone, Copy)]
 struct Matrices {
-    reduced: [__m512i; PLANES],
-    expired: [__m512i; PLANES],
+    reduced: __m512i,
+    expired: __m512i,
 }
 
 impl Kernel {
@@ -53,28 +54,29 @@ impl Kernel {
     /// `block` must be in bounds, as [`Block::assert_in_bounds`] checks.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,gfni")]
     unsafe fn scan(&self, tables: &Tables, block: &Block<'_, LANES>) -> Option<usize> {
-        let mut matrices =
-            Matrices { reduced: [_mm512_setzero_si512(); PLANES], expired: [_mm512_setzero_si512(); PLANES] };
-        for plane in 0..PLANES {
-            matrices.reduced[plane] = _mm512_set1_epi64(self.reduced[plane] as i64);
-            matrices.expired[plane] = _mm512_set1_epi64(self.expired[plane] as i64);
+        let zero = _mm512_setzero_si512();
+        let mut matrices = [Matrices { reduced: zero, expired: zero }; PLANES];
+        for (matrices, (&reduced, &expired)) in matrices.iter_mut().zip(self.reduced.iter().zip(&self.expired)) {
+            *matrices =
+                Matrices { reduced: _mm512_set1_epi64(reduced as i64), expired: _mm512_set1_epi64(expired as i64) };
         }
         let mut rows = Rows([[0; LANES]; ROWS]);
-        let mut planes = [_mm512_setzero_si512(); PLANES];
+        let mut planes = [zero; PLANES];
         let mut first_cut = FirstCut::none();
-        for passed in (0..WINDOW_BYTES).step_by(STEPS) {
-            // SAFETY: each lane has a window before its start.
-            unsafe { transpose(block, passed, &mut rows) };
-            for row in passed..passed + STEPS {
-                step::<false>(&matrices, &mut planes, &rows, row);
+        for row in (0..WINDOW_BYTES + block.lane_places).step_by(STEPS) {
+            // SAFETY: each lane has a window before its start, and `lane_places` bytes behind it; both are multiples
+            // of `STEPS`.
+            unsafe { transpose(block, row, &mut rows) };
+            block.prefetch_next(row);
+            if row < WINDOW_BYTES {
+                for row in row..row + STEPS {
+                    step::<false>(&matrices, &mut planes, &rows, row);
+                }
+                continue;
             }
-        }
-        for passed in (0..block.lane_places).step_by(STEPS) {
-            // SAFETY: each lane has `lane_places` bytes behind its start, a multiple of `STEPS`.
-            unsafe { transpose(block, WINDOW_BYTES + passed, &mut rows) };
             let mut least = _mm512_set1_epi8(-1);
-            for row in passed..passed + STEPS {
-                step::<true>(&matrices, &mut planes, &rows, WINDOW_BYTES + row);
+            for row in row..row + STEPS {
+                step::<true>(&matrices, &mut planes, &rows, row);
                 let low = _mm512_set1_epi8(SPLIT_BITS[0] as i8);
                 let high = _mm512_set1_epi8(SPLIT_BITS[2] as i8);
                 let some = _mm512_ternarylogic_epi64::<OR_AND>(planes[1], planes[0], low);
@@ -82,7 +84,7 @@ impl Kernel {
                 least = _mm512_min_epu8(least, some);
             }
             let hits = _mm512_testn_epi8_mask(least, least);
-            if hits != 0 && first_cut.note(tables, block, hits, passed) {
+            if hits != 0 && first_cut.note(tables, block, hits, row - WINDOW_BYTES) {
                 break;
             }
         }
@@ -102,23 +104,23 @@ const CHOOSE: i32 = (0xf0 & 0xcc) | (!0xf0 & 0xff & 0xaa);
 /// One byte further in each lane; `EXPIRE` where lanes have passed their first window.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,gfni")]
 #[inline]
-fn step<const EXPIRE: bool>(matrices: &Matrices, planes: &mut [__m512i; PLANES], rows: &Rows, row: usize) {
+fn step<const EXPIRE: bool>(matrices: &[Matrices; PLANES], planes: &mut [__m512i; PLANES], rows: &Rows, row: usize) {
     let top = planes[PLANES - 1];
     // In the first step behind a window this is the row before all others, which is zero.
     let expired = load(&rows.0[(row + ROWS - WINDOW_BYTES - 1) % ROWS]);
     let (before, byte) = (load(&rows.0[(row + ROWS - 1) % ROWS]), load(&rows.0[row % ROWS]));
     let before_bits = _mm512_set1_epi8(TAKEN_FROM_BYTE_BEFORE as i8);
     let mut moved = _mm512_ternarylogic_epi64::<CHOOSE>(before_bits, before, byte);
-    for plane in 0..PLANES {
-        let reduced = _mm512_gf2p8affine_epi64_epi8::<0>(top, matrices.reduced[plane]);
+    for (plane, maps) in planes.iter_mut().zip(matrices) {
+        let reduced = _mm512_gf2p8affine_epi64_epi8::<0>(top, maps.reduced);
         let next = if EXPIRE {
-            let expired = _mm512_gf2p8affine_epi64_epi8::<0>(expired, matrices.expired[plane]);
+            let expired = _mm512_gf2p8affine_epi64_epi8::<0>(expired, maps.expired);
             _mm512_ternarylogic_epi64::<XOR_XOR>(moved, expired, reduced)
         } else {
             _mm512_xor_si512(moved, reduced)
         };
-        moved = planes[plane];
-        planes[plane] = next;
+        moved = *plane;
+        *plane = next;
     }
 }
 
@@ -137,26 +139,45 @@ fn load(row: &[u8; LANES]) -> __m512i {
 #[inline]
 unsafe fn transpose(block: &Block<'_, LANES>, row: usize, rows: &mut Rows) {
     let mut square = [_mm512_setzero_si512(); STEPS];
-    for lane in 0..STEPS {
+    for (lane, pieces) in square.iter_mut().enumerate() {
         // SAFETY: in bounds, as the caller promises.
         let piece = |quarter: usize| unsafe { _mm_loadu_si128(block.place(lane + quarter * STEPS, row).cast()) };
-        let pieces = _mm512_castsi128_si512(piece(0));
-        let pieces = _mm512_inserti32x4::<1>(pieces, piece(1));
-        let pieces = _mm512_inserti32x4::<2>(pieces, piece(2));
-        square[lane] = _mm512_inserti32x4::<3>(pieces, piece(3));
+        let upper = _mm512_castsi128_si512(piece(0));
+        let upper = _mm512_inserti32x4::<1>(upper, piece(1));
+        let upper = _mm512_inserti32x4::<2>(upper, piece(2));
+        *pieces = _mm512_inserti32x4::<3>(upper, piece(3));
     }
-    // Each round deals rows like two halves of a pack of cards, which moves the four bits of the row's number and the
-    // four of the column's one place on; after four rounds they have changed places.
-    for _ in 0..4 {
-        let pack = square;
-        for pair in 0..STEPS / 2 {
-            square[2 * pair] = _mm512_unpacklo_epi8(pack[pair], pack[pair + STEPS / 2]);
-            square[2 * pair + 1] = _mm512_unpackhi_epi8(pack[pair], pack[pair + STEPS / 2]);
-        }
-    }
+    // After four rounds the four bits of the row's number and the four of the column's have changed places.
+    let square = deal(deal(deal(deal(square))));
     for (step, bytes) in square.into_iter().enumerate() {
         let target = &mut rows.0[(row + step) % ROWS];
         // SAFETY: a row has the length of a vector; no alignment is asked for.
         unsafe { _mm512_storeu_si512(target.as_mut_ptr().cast(), bytes) };
     }
+}
+
+/// Deals rows like the two halves of a pack of cards, byte by byte: this moves the bits of a byte's row and column, taken
+/// as one number, one place on. Written out, because a loop would go through memory.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn deal(pack: [__m512i; STEPS]) -> [__m512i; STEPS] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = pack;
+    [
+        _mm512_unpacklo_epi8(a, i),
+        _mm512_unpackhi_epi8(a, i),
+        _mm512_unpacklo_epi8(b, j),
+        _mm512_unpackhi_epi8(b, j),
+        _mm512_unpacklo_epi8(c, k),
+        _mm512_unpackhi_epi8(c, k),
+        _mm512_unpacklo_epi8(d, l),
+        _mm512_unpackhi_epi8(d, l),
+        _mm512_unpacklo_epi8(e, m),
+        _mm512_unpackhi_epi8(e, m),
+        _mm512_unpacklo_epi8(f, n),
+        _mm512_unpackhi_epi8(f, n),
+        _mm512_unpacklo_epi8(g, o),
+        _mm512_unpackhi_epi8(g, o),
+        _mm512_unpacklo_epi8(h, p),
+        _mm512_unpackhi_epi8(h, p),
+    ]
 }

@@ -45,7 +45,7 @@ fn literal_first_cut(polynomial: u64, data: &[u8], from: usize, to: usize) -> Op
     }
     let from = from.max(64);
     let (mut ring, mut digest) = ([0_u8; 64], 0_u64);
-    for place in (from - 64).max(0)..to.min(data.len()) {
+    for place in from - 64..to.min(data.len()) {
         let gone = std::mem::replace(&mut ring[place % 64], data[place]);
         digest = literal_step(polynomial, digest, data[place]) ^ expired[usize::from(gone)];
         if place + 1 >= from && digest & SPLIT == 0 {
@@ -128,16 +128,16 @@ fn variants_differ_where_the_processor_has_them() {
 #[test]
 fn every_kind_of_data_under_every_polynomial() {
     for polynomial in POLYNOMIALS {
-        let random = random_bytes(1_300_003, polynomial);
+        let random = random_bytes(500_003, polynomial);
         let text: Vec<u8> = random.iter().map(|byte| b"etaoin shrdlu\n"[usize::from(byte % 14)]).collect();
         let bits: Vec<u8> = random.iter().map(|byte| byte & 1).collect();
-        let period: Vec<u8> = random[..100_003].iter().copied().cycle().take(400_009).collect();
+        let period: Vec<u8> = random[..50_003].iter().copied().cycle().take(300_007).collect();
         let mut zeros = random[..300_000].to_vec();
         zeros[150_000..].fill(0);
         for (kind, data) in
             [("random", &random), ("text", &text), ("bits", &bits), ("period", &period), ("zeros", &zeros)]
         {
-            for from in [0, 64, 4097] {
+            for from in [0, 4097] {
                 let expected = literal_first_cut(polynomial, data, from, data.len());
                 for (name, scanner) in scanners(polynomial) {
                     assert_eq!(scanner.first_cut(data, from, data.len()), expected, "{name} {kind} {polynomial:x}");
@@ -168,17 +168,18 @@ fn zeros_call_for_a_cut_at_once() {
 #[test]
 fn a_cut_at_every_place_of_interest_is_found_and_the_first_one_wins() {
     let polynomial = POLYNOMIALS[9];
-    let dull = dull_bytes(polynomial, 300_000);
+    let dull = dull_bytes(polynomial, 160_000);
     let cutting = window_that_cuts(polynomial, 5);
     let (lane_32, lane_64) = (23 * 64, 17 * 64);
     for (name, scanner) in scanners(polynomial) {
         assert_eq!(scanner.first_cut(&dull, 64, dull.len()), None, "{name}");
-        let mut places = vec![64, 65, 127, 128, 129, 299_999, 300_000];
+        let mut places = vec![64, 65, 127, 128, 129, 159_999, 160_000];
         for lane in [lane_32, lane_64, 32 * lane_32, 64 * lane_64, 2 * 64 * lane_64, 4288, 4 * 4288] {
-            for around in 0..20 {
+            for around in [0, 9, 10, 11, 19] {
                 places.extend([lane + 54 + around, lane + 118 + around, 2 * lane + 54 + around]);
             }
         }
+        places.retain(|place| *place <= dull.len());
         for place in places {
             for further in [0, 1, lane_32 - 7, lane_32 + 3, lane_64 - 7, lane_64 + 3, 5 * lane_64 - 40] {
                 let mut data = dull.clone();
