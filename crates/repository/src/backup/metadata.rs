@@ -3,12 +3,13 @@
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use format::{Node, NodeKind, NodeTime};
+use format::{Node, NodeTime};
 use jiff::tz::TimeZone;
-use rustix::fs::{FileType, Stat};
+use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use super::accounts::Accounts;
+use super::facts::Facts;
 
 /// Extended attributes of one entry: names and values together at the most (the kernel's own limit per value is 64 KiB).
 const ATTRIBUTES_BYTES_MAX: usize = 4 << 20;
@@ -16,7 +17,7 @@ const ATTRIBUTES_BYTES_MAX: usize = 4 << 20;
 /// Turns what the system says into nodes.
 #[derive(Debug)]
 pub(super) struct Metadata {
-    accounts: Accounts,
+    pub(super) accounts: Accounts,
     zone: TimeZone,
     with_atime: bool,
 }
@@ -52,53 +53,37 @@ impl Metadata {
     /// The node of an entry without content, link target and extended attributes. None for kinds that do not exist
     /// on this system.
     pub(super) fn node(&self, name: &[u8], stat: &Stat) -> Option<Node> {
-        let kind = kind_of(stat)?;
-        let mtime = self.time(stat.st_mtime, stat.st_mtime_nsec as u32);
-        let has_size = kind == NodeKind::File;
-        // restic leaves the count out for pipes and sockets; one with a second name needs it to get that name back.
-        let has_links = match kind {
-            NodeKind::Dir => false,
-            NodeKind::Fifo | NodeKind::Socket => stat.st_nlink > 1,
-            _ => true,
-        };
-        let has_device = matches!(kind, NodeKind::Device | NodeKind::CharDevice);
-        Some(Node {
+        let atime = (stat.st_atime, stat.st_atime_nsec as u32);
+        Some(self.node_of(name, &Facts::of_stat(stat)?, atime))
+    }
+
+    /// The same of facts that are known. `atime` only counts where access times are recorded.
+    pub(super) fn node_of(&self, name: &[u8], facts: &Facts, atime: (i64, u32)) -> Node {
+        let Facts { kind, mode, uid, gid, size, links, inode, device_id, device, mtime, ctime } = *facts;
+        Node {
             name: name.to_vec(),
             kind,
-            mode: stat.st_mode & 0o7777,
-            mtime,
+            mode,
+            mtime: self.time(mtime),
             // restic's default: a changing access time would make a new tree of an unchanged folder.
-            atime: if self.with_atime { self.time(stat.st_atime, stat.st_atime_nsec as u32) } else { mtime },
-            ctime: self.time(stat.st_ctime, stat.st_ctime_nsec as u32),
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            user: self.accounts.user(stat.st_uid),
-            group: self.accounts.group(stat.st_gid),
-            inode: stat.st_ino,
-            device_id: stat.st_dev,
-            size: if has_size { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },
-            links: if has_links { stat.st_nlink } else { 0 },
-            device: if has_device { stat.st_rdev } else { 0 },
+            atime: self.time(if self.with_atime { atime } else { mtime }),
+            ctime: self.time(ctime),
+            uid,
+            gid,
+            user: self.accounts.user(uid),
+            group: self.accounts.group(gid),
+            inode,
+            device_id,
+            size,
+            links,
+            device,
             ..Node::default()
-        })
+        }
     }
 
-    fn time(&self, seconds: i64, nanoseconds: u32) -> NodeTime {
+    fn time(&self, (seconds, nanoseconds): (i64, u32)) -> NodeTime {
         NodeTime::local(seconds, nanoseconds, &self.zone)
     }
-}
-
-pub(super) fn kind_of(stat: &Stat) -> Option<NodeKind> {
-    Some(match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => NodeKind::File,
-        FileType::Directory => NodeKind::Dir,
-        FileType::Symlink => NodeKind::Symlink,
-        FileType::BlockDevice => NodeKind::Device,
-        FileType::CharacterDevice => NodeKind::CharDevice,
-        FileType::Fifo => NodeKind::Fifo,
-        FileType::Socket => NodeKind::Socket,
-        FileType::Unknown => return None,
-    })
 }
 
 /// Reads all extended attributes of `name` in `folder`, ACLs among them, sorted as the system lists them.

@@ -8,11 +8,17 @@
 //! The snapshot is made only when every source was walked and every blob handed over. What could not be read is in the
 //! report, by name, and lowers the verdict.
 
+mod above;
 mod accounts;
+mod buffers;
 mod crew;
+mod descend;
+mod entries;
+mod facts;
 mod file;
 mod folder;
 mod ingest;
+mod memory;
 mod metadata;
 mod parent;
 mod roots;
@@ -40,8 +46,9 @@ use crate::observer::{Event, Trouble};
 use crate::repository::{Indexed, Repository};
 use crate::snapshots::SnapshotListing;
 use crate::threads;
-use folder::Before;
+use above::Before;
 use ingest::{Bench, Ingest};
+use memory::{Bond, Memory};
 use metadata::Metadata;
 use parent::ChangeRule;
 use roots::Roots;
@@ -160,16 +167,13 @@ pub fn backup(repository: &Repository, request: &BackupRequest) -> Result<Backup
         ignore_inode: request.ignore_inode,
         parent_began: parent.as_ref().map_or(0, |(_, snapshot)| parent::began(snapshot)),
     };
-    let walk = Walk::new(
-        &indexed,
-        Ingest::new(&indexed, fan_out, request.compression, request.verify),
-        Metadata::new(repository.clock().time_zone(), request.with_atime),
-        &request.excludes,
-        rule,
-    );
+    let metadata = Metadata::new(repository.clock().time_zone(), request.with_atime);
+    let memory = recall(&indexed, &metadata, request, &roots, parent.as_ref().map(|(id, _)| *id), &now, has_lost_packs);
+    let ingest = Ingest::new(&indexed, fan_out, request.compression, request.verify);
+    let walk = Walk::new(&indexed, ingest, metadata, &request.excludes, rule, memory);
     let tree = walk_sources(&walk, &roots, request, parent.as_ref().map(|(_, snapshot)| snapshot.tree))?;
     let troubles = walk.take_troubles();
-    let Walk { ingest, tally, .. } = walk;
+    let Walk { ingest, tally, memory, metadata, .. } = walk;
     let (fan_out, stored) = ingest.into_fan_out();
 
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
@@ -208,6 +212,9 @@ pub fn backup(repository: &Repository, request: &BackupRequest) -> Result<Backup
     let (id, copies) = match fan_out {
         Some(fan_out) => {
             let (id, copies) = write_snapshot(repository, fan_out, &snapshot)?;
+            if let Some(memory) = memory {
+                memory.leave(id, &metadata.accounts);
+            }
             (Some(id), copies)
         }
         None => (None, Vec::new()),
@@ -220,6 +227,26 @@ pub fn backup(repository: &Repository, request: &BackupRequest) -> Result<Backup
     let verdict = Verdict::worst(of_copies.chain([of_entries, of_repository]));
     let duration = repository.clock().monotonic().saturating_sub(started);
     Ok(BackupReport { id, snapshot, summary, duration, troubles, copies, verdict })
+}
+
+/// What this machine remembers of the parent snapshot; none where changes need not show in what the system says of an
+/// entry (no ctimes), or show all the time (access times).
+fn recall<'a>(
+    indexed: &'a Indexed<'a>,
+    metadata: &Metadata,
+    request: &BackupRequest,
+    roots: &Roots,
+    parent: Option<Id>,
+    now: &Zoned,
+    has_lost_packs: bool,
+) -> Option<Memory<'a>> {
+    if request.ignore_ctime || request.with_atime {
+        return None;
+    }
+    let parent = parent.filter(|_| !has_lost_packs);
+    let began = now.timestamp().as_second();
+    let bond = Bond { hostname: &request.hostname, paths: &roots.absolute, began, parent };
+    Memory::recall(indexed, &metadata.accounts, &bond)
 }
 
 /// Forgets what no copy has any more, so that it is stored again, and names it. True when there was any.

@@ -42,7 +42,7 @@ pub(super) fn choose(
 /// How long before the parent's backup began a file must have come to rest for its stamp to be believed. A system sets
 /// a file's times when a write begins, and in steps of milliseconds: one that was written to shortly before it was read,
 /// or meanwhile, can have become another since without any sign of it.
-const SETTLE_SECONDS: i64 = 2;
+pub(super) const SETTLE_SECONDS: i64 = 2;
 
 /// What counts as a change.
 #[derive(Debug, Clone, Copy)]

@@ -22,9 +22,9 @@ impl Source {
         Ok(Arc::new(Self { given, device: stat.st_dev, entries: AtomicU64::new(0) }))
     }
 
-    /// Something that is not a folder was found.
-    pub(super) fn count_entry(&self) {
-        self.entries.fetch_add(1, Ordering::Relaxed);
+    /// So many entries were found that are not folders.
+    pub(super) fn count_entries(&self, count: u64) {
+        self.entries.fetch_add(count, Ordering::Relaxed);
     }
 
     /// A source without a single file is an unmounted disk more often than it is meant so.

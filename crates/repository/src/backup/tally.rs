@@ -29,6 +29,18 @@ impl Tally {
         self.bytes.fetch_add(size, Ordering::Relaxed);
     }
 
+    /// So many files were taken over as they are.
+    pub(super) fn unchanged_files(&self, files: u64, bytes: u64) {
+        self.files_unmodified.fetch_add(files, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// They have to be looked at again after all.
+    pub(super) fn take_back_unchanged(&self, files: u64, bytes: u64) {
+        self.files_unmodified.fetch_sub(files, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     pub(super) fn folder(&self, before: Option<Id>, now: Id) {
         let count = match before {
             None => &self.dirs_new,

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use format::{Node, Tree};
 use model::Id;
-use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use super::crew::Crew;
+use super::descend::FolderTask;
 use super::file::{File, Past, Window};
-use super::folder::FolderTask;
 use super::ingest::{Bench, Ingest};
-use super::metadata::{Metadata, Stamp, kind_of};
+use super::memory::Memory;
+use super::metadata::{Metadata, Stamp};
 use super::parent::ChangeRule;
 use super::source::Source;
 use super::tally::Tally;
@@ -42,6 +42,8 @@ pub(super) struct Walk<'a> {
     pub(super) metadata: Metadata,
     pub(super) excludes: &'a Excludes,
     pub(super) rule: ChangeRule,
+    /// What is known of the folders of the parent snapshot; none where that must not count.
+    pub(super) memory: Option<Memory<'a>>,
     pub(super) tally: Tally,
     /// Windows of large files that wait or are being worked on.
     pub(super) windows: std::sync::atomic::AtomicUsize,
@@ -58,6 +60,7 @@ impl<'a> Walk<'a> {
         metadata: Metadata,
         excludes: &'a Excludes,
         rule: ChangeRule,
+        memory: Option<Memory<'a>>,
     ) -> Self {
         Self {
             indexed,
@@ -66,6 +69,7 @@ impl<'a> Walk<'a> {
             metadata,
             excludes,
             rule,
+            memory,
             tally: Tally::default(),
             windows: std::sync::atomic::AtomicUsize::new(0),
             top: Mutex::new(None),
@@ -78,9 +82,9 @@ impl<'a> Walk<'a> {
     pub(super) fn work(&self, bench: &mut Bench) -> Result<()> {
         self.crew.shift(|task| match task {
             Task::Folder(task) => self.folder(bench, *task),
-            Task::Batch(files) => files.into_iter().try_for_each(|file| self.file(bench, file)),
+            Task::Batch(files) => self.batch(bench, files),
             Task::File(file) => self.file(bench, *file),
-            Task::Window(window) => self.window(bench, window),
+            Task::Window(window) => self.handed_out(bench, window),
         })
     }
 
@@ -115,19 +119,18 @@ impl<'a> Walk<'a> {
         self.trouble(path, kind, error);
     }
 
+    /// Names an entry to a watcher who wants every one.
     pub(super) fn tell_entry(&self, path: &Path, action: Action, size: u64) {
         if self.observer().wants_entries() {
             self.observer().event(Event::Entry { path: path.to_owned(), action, size });
         }
     }
 
-    pub(super) fn is_excluded(&self, path: &Path, stat: &Stat) -> bool {
-        use std::os::unix::ffi::OsStrExt;
-        let kind = kind_of(stat);
-        let is_folder = kind == Some(format::NodeKind::Dir);
-        let is_file = kind == Some(format::NodeKind::File);
-        self.excludes.excludes_path(path.as_os_str().as_bytes(), is_folder)
-            || (is_file && self.excludes.excludes_size(u64::try_from(stat.st_size).unwrap_or(0)))
+    /// The same for a file that is as it was; it costs no path where nobody wants it.
+    pub(super) fn tell_unchanged(&self, path: impl FnOnce() -> PathBuf, size: u64) {
+        if self.observer().wants_entries() {
+            self.observer().event(Event::Entry { path: path(), action: Action::Unchanged, size });
+        }
     }
 
     /// What the parent snapshot tells of a file. One whose chunks the repository does not have any more has to be read.
