@@ -80,9 +80,8 @@ fn made_up_word(random: &mut Random) -> String {
 
 fn push_line(text: &mut Vec<u8>, number: usize, line: u64, words: &[String], random: &mut Random) {
     let mut word = || {
-        // The product of three dice favours the words at the front, as language does.
-        let favoured = random.below(words.len()) * random.below(words.len()) / words.len();
-        words[favoured * random.below(words.len()) / words.len()].as_str()
+        // The product of two dice favours the words at the front, as language does.
+        words[random.below(words.len()) * random.below(words.len()) / words.len()].as_str()
     };
     let (a, b, c, d, e, f) = (word(), word(), word(), word(), word(), word());
     let (token, size) = (random.next(), random.below(90_000));

@@ -34,8 +34,9 @@ fn find(kind: ToolKind, found: &[Tool], options: &Options) -> Result<Tool, Strin
         ToolKind::Triplicate => ours()?,
         ToolKind::Fastest => {
             let program = ours()?;
-            if !says(&program, &["backup", "--help"])?.contains("--compression") {
-                return Err("fastest: this triplicate has no `--compression`".to_owned());
+            // A word that it does not know is refused before help is shown.
+            if says(&program, &["backup", "--compression", "fastest", "--help"])?.is_empty() {
+                return Err("fastest: this triplicate has no `--compression fastest`".to_owned());
             }
             program
         }
