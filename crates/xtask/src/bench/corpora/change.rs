@@ -17,18 +17,19 @@ const SHARE: u64 = 100;
 /// How much of a changed small file is new.
 const HEAD_BYTES_MAX: u64 = 4096;
 
-/// Changes the corpus; `turn` must be another number each time. Gives how many files were changed.
-pub(in crate::bench) fn change(corpus: &Corpus, turn: u64) -> Result<usize, String> {
+/// Changes the corpus: in one round the same files for every tool, and other bytes in each turn. Gives how many files
+/// were changed.
+pub(in crate::bench) fn change(corpus: &Corpus, round: usize, turn: u64) -> Result<usize, String> {
     let mut random = Random::new(SEED ^ (turn + 1).wrapping_mul(0x9e37_79b9));
     let files = files_below(&corpus.folder)?;
     let cannot = |path: &Path, error: io::Error| format!("cannot change `{}`: {error}", path.display());
     let mut changed = 0;
     if matches!(corpus.kind, CorpusKind::Big | CorpusKind::Text) {
-        let path = &files[turn as usize % files.len()];
+        let path = &files[round % files.len()];
         change_stretches(path, &mut random).map_err(|error| cannot(path, error))?;
         return Ok(1);
     }
-    for path in files.iter().skip(turn as usize % SHARE as usize).step_by(SHARE as usize) {
+    for path in files.iter().skip(round % SHARE as usize).step_by(SHARE as usize) {
         let metadata = fs::symlink_metadata(path).map_err(|error| cannot(path, error))?;
         if metadata.is_file() && metadata.len() > 0 {
             overwrite(path, 0, metadata.len().min(HEAD_BYTES_MAX), &mut random).map_err(|error| cannot(path, error))?;
@@ -66,19 +67,19 @@ mod tests {
         }
         let mut corpus =
             Corpus { kind: CorpusKind::Tree, folder: base.path().to_path_buf(), files: 300, bytes: 60_000 };
-        assert_eq!(change(&corpus, 0), Ok(3));
+        assert_eq!(change(&corpus, 0, 0), Ok(3));
         let read = || files_below(base.path()).unwrap().iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>();
         let before = read();
         assert_eq!(before.iter().filter(|bytes| bytes.contains(&b'a')).count(), 3);
         corpus.kind = CorpusKind::Big;
-        assert_eq!(change(&corpus, 1), Ok(1));
+        assert_eq!(change(&corpus, 1, 1), Ok(1));
         let after = read();
         let differing: usize =
             before.iter().flatten().zip(after.iter().flatten()).filter(|(left, right)| left != right).count();
         assert!(after.iter().all(|bytes| bytes.len() == 200));
         assert_eq!(differing, 0, "a hundredth of 200 bytes in four stretches is none");
         fs::write(base.path().join("000"), vec![b'.'; 40_000]).unwrap();
-        assert_eq!(change(&corpus, 300), Ok(1));
+        assert_eq!(change(&corpus, 300, 2), Ok(1));
         let changed = fs::read(base.path().join("000")).unwrap().iter().filter(|byte| **byte != b'.').count();
         assert_eq!(changed, 400);
     }

@@ -84,7 +84,7 @@ fn push_line(text: &mut Vec<u8>, number: usize, line: u64, words: &[String], ran
         words[random.below(words.len()) * random.below(words.len()) / words.len()].as_str()
     };
     let (a, b, c, d, e, f) = (word(), word(), word(), word(), word(), word());
-    let (token, size) = (random.next(), random.below(90_000));
+    let (token, more, size) = (random.next(), random.next(), random.below(90_000));
     let (second, address) = (line / 7, token >> 40);
     let time = format!(
         "2026-11-{:02}T{:02}:{:02}:{:02}",
@@ -96,20 +96,23 @@ fn push_line(text: &mut Vec<u8>, number: usize, line: u64, words: &[String], ran
     let [.., w, x, y, z] = address.to_be_bytes();
     let written = match number % 4 {
         0 => {
-            writeln!(text, "INSERT INTO `{a}` VALUES ({line},'{b} {c} {d} {e}','{f}',{size},'{time}','{token:016x}');")
+            writeln!(
+                text,
+                "INSERT INTO `{a}` VALUES ({line},'{b} {c} {d} {e}','{f}',{size},'{time}','{token:016x}{more:016x}');"
+            )
         }
         1 => writeln!(
             text,
-            "{w}.{x}.{y}.{z} - - [{time}] \"GET /{a}/{b}/{c}?id={token:x} HTTP/1.1\" 200 {size} \"{d} {e}\""
+            "{w}.{x}.{y}.{z} - - [{time}] \"GET /{a}/{b}/{c}?id={token:x}{more:x} HTTP/1.1\" 200 {size} \"{d} {e}\""
         ),
         2 => writeln!(
             text,
-            "{time}.{:03} INFO {a}.{b}: {c} {d} {e} {f} request={token:016x} took {size} us",
+            "{time}.{:03} INFO {a}.{b}: {c} {d} {e} {f} request={token:016x}{more:016x} took {size} us",
             token % 1000
         ),
         _ => writeln!(
             text,
-            "{{\"time\":\"{time}Z\",\"id\":{line},\"kind\":\"{a}\",\"text\":\"{b} {c} {d} {e} {f}\",\"trace\":\"{token:016x}\",\"bytes\":{size}}}"
+            "{{\"time\":\"{time}Z\",\"id\":{line},\"kind\":\"{a}\",\"text\":\"{b} {c} {d} {e} {f}\",\"trace\":\"{token:016x}{more:016x}\",\"bytes\":{size}}}"
         ),
     };
     // Writing into memory does not fail.
@@ -133,6 +136,21 @@ mod tests {
             let line = String::from_utf8(line).unwrap();
             assert!(line.ends_with('\n') && line.is_ascii() && line.contains(mark), "{line}");
         }
+    }
+
+    #[test]
+    fn it_compresses_as_real_dumps_do() {
+        let words = words();
+        let mut compressor = format::Compressor::new(format::Compression::Auto);
+        let (mut plain, mut packed) = (0, 0);
+        for number in 0..4 {
+            let text = text(1 << 20, number, &words);
+            plain += text.len();
+            packed += compressor.compress(&text).map_or(text.len(), |packed| packed.len());
+        }
+        let part = packed as f64 / plain as f64;
+        println!("zstd at level 3 leaves {part:.3}");
+        assert!((0.32..0.42).contains(&part), "{part}");
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub(super) fn run(
         run.three_by_copy(&one, first)?;
     }
     if turn.wants(Step::Changed) {
-        change(turn.corpus, turn.number)?;
+        change(turn.corpus, turn.round, turn.number)?;
         settling.written_now();
         settling.wait();
         run.backup(std::slice::from_ref(&one), Step::Changed)?;
