@@ -448,17 +448,34 @@ fn assert_every_blob_is_there(stage: &Stage, tree: Id) {
 
 #[test]
 fn a_listing_that_is_damaged_is_made_again() {
-    let stage = Stage::ahead();
-    wide_tree(&stage.source(), &mut Random::new(6));
-    let (report, _) = stage.cached(&stage.request());
-    stage.cached(&stage.request());
-    // Every pack that holds a listing is damaged in place: the sizes stay, so that nothing looks lost.
-    let repository = stage.open(false);
-    let indexed = repository.indexed().unwrap();
-    let pack = indexed.index.get(format::BlobKind::Tree, &report.snapshot.tree).unwrap().pack;
-    stage.copy.folder.damage(FileName::pack(pack), |bytes| bytes.iter_mut().for_each(|byte| *byte ^= 0x55));
-    std::fs::write(stage.source().join("outer-3/inner-2/new"), "new").unwrap();
-    stage.assert_same(&stage.request(), "damaged listings");
+    for whole_folder in [true, false] {
+        let stage = Stage::ahead();
+        wide_tree(&stage.source(), &mut Random::new(6));
+        let mut request = stage.request();
+        if whole_folder {
+            // The snapshot's top is the source itself, so that the snapshot leads to a folder that is remembered.
+            request.current_folder = stage.source();
+            request.paths = vec![PathBuf::from(".")];
+        }
+        let (report, _) = stage.cached(&request);
+        stage.cached(&request);
+        // Every pack that holds a listing is damaged in place: the sizes stay, so that nothing looks lost.
+        let repository = stage.open(false);
+        let indexed = repository.indexed().unwrap();
+        let pack = indexed.index.get(format::BlobKind::Tree, &report.snapshot.tree).unwrap().pack;
+        stage.copy.folder.damage(FileName::pack(pack), |bytes| bytes.iter_mut().for_each(|byte| *byte ^= 0x55));
+        std::fs::write(stage.source().join("outer-3/inner-2/new"), "new").unwrap();
+        stage.pass_an_hour();
+        let plain = stage.plain(&request);
+        let (cached, reads) = stage.cached(&request);
+        assert!(reads > 0);
+        assert_eq!(cached.snapshot.tree, plain.snapshot.tree, "{whole_folder}");
+        let files = |report: &BackupReport| report.summary.total_files_processed;
+        assert_eq!((files(&cached), cached.verdict), (files(&plain), plain.verdict), "{whole_folder}");
+        stage.pass_an_hour();
+        let again = stage.plain(&request);
+        assert_eq!(stage.cached(&request).0.snapshot.tree, again.snapshot.tree, "{whole_folder}");
+    }
 }
 
 /// Remembers which entries were named.

@@ -165,7 +165,9 @@ impl Walk<'_> {
             let task = FolderTask { place, name, path, node: None, parent_listing, source, depth: depth + 1 };
             tasks.push(Task::Folder(Box::new(task)));
         }
-        self.crew.push_all(tasks);
+        if !tasks.is_empty() {
+            self.crew.push_all(tasks);
+        }
         self.settle_one(bench, folder)
     }
 
