@@ -13,21 +13,19 @@ use rustix::io::Errno;
 
 use super::entries::Entries;
 use super::facts::Facts;
-use super::file::{File, Past, SMALL_BYTES_MAX};
-use super::folder::{BATCH_BYTES_MAX, Folder, Place, Unchanged};
+use super::file::{File, Past};
+use super::folder::{Folder, Place, Unchanged};
 use super::ingest::Bench;
 use super::memory::Known;
 use super::metadata;
 use super::source::Source;
+use super::tasks::Tasks;
 use super::walk::{Task, Walk};
 use crate::error::Result;
 use crate::observer::{Action, TroubleKind};
 
 /// Levels of folders before the walk gives up; each open level costs a descriptor.
 const DEPTH_MAX: usize = 4096;
-
-/// Small files that one worker takes on at a time.
-const BATCH_FILES_MAX: usize = 256;
 
 /// A folder that waits to be walked.
 pub(super) struct FolderTask {
@@ -341,44 +339,4 @@ impl Walk<'_> {
 /// The path of an entry. One whose name is an absolute path has that path.
 fn child(folder: &Path, name: &CStr) -> PathBuf {
     folder.join(OsStr::from_bytes(name.to_bytes()))
-}
-
-/// What is left to do of a folder; small files are gathered until there is enough for one worker.
-#[derive(Default)]
-struct Tasks {
-    folders: Vec<Task>,
-    files: Vec<Task>,
-    batch: Vec<File>,
-    batch_bytes: u64,
-}
-
-impl Tasks {
-    fn add(&mut self, task: Option<Task>) {
-        match task {
-            None => {}
-            Some(Task::Folder(task)) => self.folders.push(Task::Folder(task)),
-            Some(Task::File(file)) if file.size() < SMALL_BYTES_MAX => {
-                self.batch_bytes += file.size();
-                self.batch.push(*file);
-                if self.batch_bytes >= BATCH_BYTES_MAX || self.batch.len() >= BATCH_FILES_MAX {
-                    self.end_batch();
-                }
-            }
-            Some(task) => self.files.push(task),
-        }
-    }
-
-    fn end_batch(&mut self) {
-        self.batch_bytes = 0;
-        if !self.batch.is_empty() {
-            self.files.push(Task::Batch(std::mem::take(&mut self.batch)));
-        }
-    }
-
-    /// Files are taken first: folders wait at the bottom of the pile, so that few are open.
-    fn in_order(mut self) -> Vec<Task> {
-        self.end_batch();
-        self.folders.append(&mut self.files);
-        self.folders
-    }
 }

@@ -73,8 +73,11 @@ impl Entries {
     }
 }
 
-/// The names in a folder, in the byte order that listings have: places in one buffer.
-fn names_in(folder: &OwnedFd) -> Result<(Vec<u8>, Vec<(u32, u32)>), Errno> {
+/// Where a name begins in the buffer of names, and its length.
+type NamePlace = (u32, u32);
+
+/// The names in a folder, in the byte order that listings have: a buffer, and places in it.
+fn names_in(folder: &OwnedFd) -> Result<(Vec<u8>, Vec<NamePlace>), Errno> {
     let mut names = Vec::new();
     let mut places = Vec::new();
     for entry in Dir::read_from(folder)? {
@@ -86,7 +89,7 @@ fn names_in(folder: &OwnedFd) -> Result<(Vec<u8>, Vec<(u32, u32)>), Errno> {
             places.push((start, name.to_bytes().len() as u32));
         }
     }
-    let name = |&(start, length): &(u32, u32)| names.get(start as usize..(start + length) as usize);
+    let name = |&(start, length): &NamePlace| names.get(start as usize..(start + length) as usize);
     places.sort_unstable_by(|left, right| name(left).cmp(&name(right)));
     Ok((names, places))
 }

@@ -24,6 +24,7 @@ mod parent;
 mod roots;
 mod source;
 mod tally;
+mod tasks;
 mod walk;
 
 use std::os::unix::ffi::OsStrExt;

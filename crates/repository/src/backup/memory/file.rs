@@ -165,7 +165,7 @@ impl Entry<'_> {
 
 impl<K: Iterator<Item = usize>> Contents<'_, K> {
     /// The bytes to seal; None when there would be too many.
-    pub(super) fn to_bytes(self) -> Option<Vec<u8>> {
+    pub(super) fn into_bytes(self) -> Option<Vec<u8>> {
         let Self { digest, snapshot, accounts, index_files, noted, last, kept } = self;
         let kept = kept.filter_map(|number| {
             let (listing, fingerprint) = (last.listing(number)?, last.fingerprint(number)?);
@@ -298,7 +298,7 @@ mod tests {
             last,
             kept: kept.iter().copied(),
         }
-        .to_bytes()
+        .into_bytes()
         .unwrap()
     }
 

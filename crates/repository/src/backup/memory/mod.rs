@@ -130,7 +130,7 @@ impl<'a> Memory<'a> {
             last: &self.last,
             kept: kept.map(|(number, _)| number),
         }
-        .to_bytes();
+        .into_bytes();
         if let Some(plain) = plain {
             self.cache.write(&self.circumstances.file_name, &self.indexed.repository.master().seal(&plain));
         }
