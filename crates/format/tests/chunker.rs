@@ -127,7 +127,8 @@ fn cuts_are_those_of_the_literal_chunker_for_every_kind_of_data() {
             let expected = cuts(data, |rest| literal.cut(rest));
             assert_eq!(cuts(data, |rest| chunker.cut(rest)), expected);
         }
-        assert!(cuts(&random, |rest| chunker.cut(rest)).len() > 8);
+        // About 16 chunks; that chance makes only 8 of them happens once in some hundred polynomials, 4 never does.
+        assert!(cuts(&random, |rest| chunker.cut(rest)).len() > 4);
     }
 }
 
