@@ -198,3 +198,39 @@ fn quiet_says_nothing_and_a_reader_that_goes_away_is_no_error() {
     let ended = run(&mut command, CALL_LIMIT).unwrap().expect_code(0);
     assert_eq!((ended.text().lines().count(), ended.errors.as_str()), (1, ""));
 }
+
+#[test]
+fn caches_are_kept_where_it_is_asked_listed_and_removed() {
+    let ground = Ground::with_copies(1);
+    let usual = ground.path("home/.cache/triplicate");
+    ground.on(1, &["backup", "source", "--no-cache"]).expect_code(0);
+    assert!(!usual.exists());
+    ground.on(1, &["backup", "source", "--cache-dir", "mine"]).expect_code(0);
+    assert!(ground.path("mine/CACHEDIR.TAG").exists() && !usual.exists());
+    let mut command = ground.command(&["-r", "1", "stats"]);
+    run(command.env("RESTIC_CACHE_DIR", ground.path("other")), CALL_LIMIT).unwrap().expect_code(0);
+    assert!(ground.path("other/CACHEDIR.TAG").exists() && !usual.exists());
+    let mut command = ground.command(&["-r", "1", "stats"]);
+    run(command.env("XDG_CACHE_HOME", ground.path("third")), CALL_LIMIT).unwrap().expect_code(0);
+    assert!(ground.path("third/triplicate/CACHEDIR.TAG").exists() && !usual.exists());
+    ground.on(1, &["backup", "source"]).expect_code(0);
+    assert!(usual.join("CACHEDIR.TAG").exists());
+
+    let count = |words: &[&str], text: &str| {
+        let ended = ground.call(words).expect_code(0);
+        assert!(ended.text().contains(text), "{words:?}: {}", ended.text());
+    };
+    count(&["cache"], "1 cache in ");
+    count(&["cache", "--cleanup"], "0 caches removed");
+    let folder = std::fs::read_dir(&usual).unwrap().flatten().find(|entry| entry.path().is_dir()).unwrap().path();
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for file in std::fs::read_dir(&folder).unwrap().flatten() {
+        let times = std::fs::FileTimes::new().set_accessed(long_ago).set_modified(long_ago);
+        std::fs::File::open(file.path()).unwrap().set_times(times).unwrap();
+    }
+    count(&["cache", "--json"], r#""last_used":"2001-09-09 01:46:40""#);
+    count(&["cache", "--cleanup", "--json"], r#""removed":true"#);
+    assert!(!folder.exists());
+    count(&["cache"], "0 caches in ");
+    ground.call(&["cache", "--no-cache"]).expect_code(2);
+}

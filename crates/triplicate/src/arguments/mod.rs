@@ -102,6 +102,7 @@ pub(crate) enum Command {
     Copies(commands::copies::Arguments),
     Key(commands::key::Arguments),
     Unlock(commands::unlock::Arguments),
+    Cache(commands::cache::Arguments),
     Cat(commands::cat::Arguments),
     Completions(commands::completions::Arguments),
     Man(commands::man::Arguments),
@@ -151,7 +152,7 @@ pub(crate) fn command_line() -> clap::Command {
 
 fn with_repositories(command: clap::Command) -> clap::Command {
     let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
-    let wants_it = !matches!(command.get_name(), "completions" | "man" | "version" | "quickstart");
+    let wants_it = !matches!(command.get_name(), "cache" | "completions" | "man" | "version" | "quickstart");
     let command = if wants_it { command.arg(repository_argument()) } else { command };
     names.into_iter().fold(command, |command, name| command.mut_subcommand(name, with_repositories))
 }

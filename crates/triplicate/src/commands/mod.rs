@@ -1,6 +1,7 @@
 //! One file for each command. A command turns arguments into a request, runs it, and shows the report.
 
 pub(crate) mod backup;
+pub(crate) mod cache;
 pub(crate) mod cat;
 pub(crate) mod check;
 pub(crate) mod completions;
@@ -45,6 +46,7 @@ pub(crate) fn run(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Copies(arguments) => copies::run(session, &arguments),
         Command::Key(arguments) => key::run(session, &arguments),
         Command::Unlock(arguments) => unlock::run(session, &arguments),
+        Command::Cache(arguments) => cache::run(session, &arguments),
         Command::Cat(arguments) => cat::run(session, &arguments),
         Command::Completions(arguments) => completions::run(session, &arguments),
         Command::Man(arguments) => man::run(session, &arguments),
