@@ -12,6 +12,7 @@ use super::shelf::Shelves;
 
 /// Where some of the index is.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "an index has a handful of them")]
 pub(super) enum Source {
     Memory(Shelves),
     Cached(Part),
