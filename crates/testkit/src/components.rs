@@ -47,6 +47,11 @@ pub fn ceph_rootfs() -> Option<PathBuf> {
     needed("ceph", rootfs.join(".complete")).map(|_| rootfs)
 }
 
+/// An emulator of processors that this machine is not; x86-64 machines only.
+pub fn qemu() -> Option<PathBuf> {
+    needed("qemu-user", home().join("qemu/qemu-x86_64"))
+}
+
 fn needed(name: &str, path: PathBuf) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
