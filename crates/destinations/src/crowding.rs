@@ -61,6 +61,11 @@ impl Destination for Crowding {
         self.inner.read(name, span).await
     }
 
+    async fn read_into(&self, name: FileName, span: Span, buffer: Vec<u8>) -> Result<Vec<u8>, Fault> {
+        let _turn = self.turn("read").await?;
+        self.inner.read_into(name, span, buffer).await
+    }
+
     async fn write(&self, name: FileName, bytes: Bytes) -> Result<(), Fault> {
         let _turn = self.turn("write").await?;
         self.inner.write(name, bytes).await

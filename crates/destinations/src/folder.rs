@@ -150,8 +150,8 @@ pub(crate) fn size(path: &Path) -> Result<u64> {
     if metadata.is_file() { Ok(metadata.len()) } else { Err(Trouble::damaged("not a regular file")) }
 }
 
-/// Exactly the bytes that were asked for.
-pub(crate) fn read(path: &Path, span: Span, alive: &dyn Fn()) -> Result<Vec<u8>> {
+/// Exactly the bytes that were asked for, in `buffer`, whatever was in it.
+pub(crate) fn read(path: &Path, span: Span, buffer: Vec<u8>, alive: &dyn Fn()) -> Result<Vec<u8>> {
     // Without NONBLOCK, opening a pipe that somebody put there would never return.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -172,7 +172,12 @@ pub(crate) fn read(path: &Path, span: Span, alive: &dyn Fn()) -> Result<Vec<u8>>
     let Some(fits) = fits else {
         return Err(Trouble::damaged(format!("{length} bytes are more than any file of a repository has")));
     };
-    let mut bytes = vec![0; fits];
+    let mut bytes = buffer;
+    if bytes.capacity() < fits {
+        // New memory comes from the system as zeros, untouched.
+        bytes = vec![0; fits];
+    }
+    bytes.resize(fits, 0);
     let mut at = offset;
     for step in bytes.chunks_mut(STEP_BYTES) {
         file.read_exact_at(step, at).map_err(|error| match error.kind() {
@@ -307,7 +312,7 @@ fn settle(temporary: &Path, path: &Path, name: FileName, bytes: &[u8]) -> Result
         },
         Err(error) => return Err(io::Error::from(error).into()),
     }
-    let stored = read(path, Span::Whole, &|| ())?;
+    let stored = read(path, Span::Whole, Vec::new(), &|| ())?;
     if stored == bytes {
         return Ok(());
     }

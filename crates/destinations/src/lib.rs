@@ -112,6 +112,13 @@ pub trait Destination: Send + Sync + std::fmt::Debug {
     /// The bytes of a file. They are not checked against the name here: that is the reader's duty, which holds the key.
     async fn read(&self, name: FileName, span: Span) -> Result<Bytes, Fault>;
 
+    /// As [`Destination::read`], for a reader that wants the bytes to itself, to decrypt them where they stand. A place
+    /// that fills memory itself fills `buffer`, whatever is in it: fresh memory costs as much as reading.
+    async fn read_into(&self, name: FileName, span: Span, buffer: Vec<u8>) -> Result<Vec<u8>, Fault> {
+        drop(buffer);
+        self.read(name, span).await.map(Vec::from)
+    }
+
     /// Stores a whole file; when this returns, it survives a power cut, and no reader ever saw a part of it. The same
     /// bytes under the same name are a success; other bytes replace a file named by its hash (the old ones were
     /// damaged), but never `config`.

@@ -74,9 +74,13 @@ impl Destination for LocalFolder {
     }
 
     async fn read(&self, name: FileName, span: Span) -> Result<Bytes, Fault> {
+        self.read_into(name, span, Vec::new()).await.map(Bytes::from)
+    }
+
+    async fn read_into(&self, name: FileName, span: Span, buffer: Vec<u8>) -> Result<Vec<u8>, Fault> {
         let progress = Progress::current();
         self.blocking("read", name.path(), move |root| {
-            folder::read(&root.join(name.path()), span, &|| progress.note()).map(Bytes::from)
+            folder::read(&root.join(name.path()), span, buffer, &|| progress.note())
         })
         .await
     }

@@ -138,6 +138,12 @@ impl Destination for Retrying {
         self.repeated(|| self.inner.read(name, span)).await
     }
 
+    async fn read_into(&self, name: FileName, span: Span, buffer: Vec<u8>) -> Result<Vec<u8>, Fault> {
+        // The first attempt takes the buffer with it.
+        let mut buffer = Some(buffer);
+        self.repeated(|| self.inner.read_into(name, span, buffer.take().unwrap_or_default())).await
+    }
+
     async fn write(&self, name: FileName, bytes: Bytes) -> Result<(), Fault> {
         self.repeated(|| self.inner.write(name, bytes.clone())).await
     }

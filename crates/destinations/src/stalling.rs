@@ -65,6 +65,10 @@ impl Destination for Stalling {
         self.watched("read", || name.path(), self.inner.read(name, span)).await
     }
 
+    async fn read_into(&self, name: FileName, span: Span, buffer: Vec<u8>) -> Result<Vec<u8>, Fault> {
+        self.watched("read", || name.path(), self.inner.read_into(name, span, buffer)).await
+    }
+
     async fn write(&self, name: FileName, bytes: Bytes) -> Result<(), Fault> {
         self.watched("write", || name.path(), self.inner.write(name, bytes)).await
     }

@@ -268,6 +268,18 @@ impl Decompressor {
         }
     }
 
+    /// As [`Decompressor::decompress`], into room of exactly the expected length, whatever it holds.
+    pub fn decompress_to(&mut self, bytes: &[u8], room: &mut [u8]) -> Result<()> {
+        let expected = room.len();
+        let done = self.context.decompress(room, bytes);
+        let length = done.map_err(|code| FormatError::malformed("compressed data", zstd_safe::get_error_name(code)))?;
+        if length == expected {
+            return Ok(());
+        }
+        let why = format!("{length} bytes instead of the declared {expected}");
+        Err(FormatError::malformed("compressed data", why))
+    }
+
     fn fill(&mut self, bytes: &[u8], capacity: usize, out: &mut Vec<u8>) -> Result<()> {
         out.try_reserve_exact(capacity)
             .map_err(|_| FormatError::malformed("compressed data", format!("no memory for its {capacity} bytes")))?;

@@ -59,6 +59,28 @@ impl PackedBlob {
     }
 }
 
+impl PackedBlob {
+    /// Decrypts a blob where it stands and gives its text as it is stored: compressed where the entry has an
+    /// uncompressed length. The seal vouches for it, the id does not yet: whoever calls compares the plain text's hash,
+    /// best with those of other blobs ([`crate::hash_each`]). [`open_blob`] does all of it for one blob.
+    pub fn unseal<'a>(&self, master: &MasterKey, sealed: &'a mut [u8]) -> Result<&'a mut [u8]> {
+        self.check("the blob's entry")?;
+        if sealed.len() != self.length as usize {
+            let why = format!("{} bytes instead of {}", sealed.len(), self.length);
+            return Err(FormatError::malformed("a blob", why));
+        }
+        master.open_in_place(sealed).map_err(|_| FormatError::Sealed { what: "a blob" })
+    }
+
+    /// What is wrong with a plain text whose hash is `found` under this entry; nothing when it is the right one.
+    pub fn judge(&self, found: Id) -> Result<()> {
+        if found == self.id {
+            return Ok(());
+        }
+        Err(FormatError::WrongContents { what: self.kind.word(), expected: self.id, found })
+    }
+}
+
 /// Opens a blob: decrypts where it stands, decompresses, and checks that the plain text is what its id says.
 pub fn open_blob(
     master: &MasterKey,
@@ -80,22 +102,12 @@ pub fn open_blob_into(
     plain: &mut Vec<u8>,
 ) -> Result<()> {
     plain.clear();
-    entry.check("the blob's entry")?;
-    if sealed.len() != entry.length as usize {
-        let why = format!("{} bytes instead of {}", sealed.len(), entry.length);
-        return Err(FormatError::malformed("a blob", why));
-    }
-    let stored = master.open_in_place(sealed).map_err(|_| FormatError::Sealed { what: "a blob" })?;
+    let stored = entry.unseal(master, sealed)?;
     let length = entry.plain_length() as usize;
     if entry.uncompressed_length.is_some() {
         decompressor.decompress_into(stored, Some(length), entry.kind.plain_bytes_max(), plain)?;
     } else {
         plain.extend_from_slice(stored);
     }
-    let found = hash(plain);
-    if found != entry.id {
-        plain.clear();
-        return Err(FormatError::WrongContents { what: entry.kind.word(), expected: entry.id, found });
-    }
-    Ok(())
+    entry.judge(hash(plain)).inspect_err(|_| plain.clear())
 }

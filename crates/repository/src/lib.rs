@@ -29,6 +29,7 @@ pub mod keys;
 pub mod locks;
 mod observer;
 mod open;
+mod opener;
 mod repository;
 pub mod restore;
 pub mod snapshots;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use clock::Clock;
 use destinations::{Destination, Span};
 use format::{BlobKind, Chunker, Config, Decompressor, FileName, MasterKey, Tree};
@@ -159,7 +159,7 @@ impl Indexed<'_> {
         for location in self.index.all(kind, id) {
             let entry = location.entry(kind, *id);
             let (offset, length) = (u64::from(location.offset), u64::from(location.length));
-            let opened = self.pack_range(&location.pack, offset, length, |sealed| {
+            let opened = self.pack_range(&location.pack, offset, length, &mut Vec::new(), |sealed| {
                 format::open_blob(&self.repository.master, &entry, sealed, &mut Decompressor::new())
                     .map_err(|error| format!("blob {} at {offset}: {error}", id.short()))
             });
@@ -178,21 +178,19 @@ impl Indexed<'_> {
         Tree::parse(&plain).map_err(|source| Error::Format { what: format!("tree {id}"), source })
     }
 
-    /// Reads part of a pack from the preferred copy. When `accept` refuses the bytes, the next copy is asked.
-    /// `accept` may change the bytes in place (decryption does).
+    /// Reads part of a pack from the preferred copy into `buffer`, whatever is in it. When `accept` refuses the bytes,
+    /// the next copy is asked. `accept` may change the bytes in place (decryption does).
     pub fn pack_range<T>(
         &self,
         pack: &Id,
         offset: u64,
         length: u64,
-        mut accept: impl FnMut(&mut [u8]) -> Result<T, String>,
+        buffer: &mut Vec<u8>,
+        accept: impl FnMut(&mut [u8]) -> Result<T, String>,
     ) -> Result<T> {
         self.repository.cancel().check()?;
         let span = Span::Range { offset, length };
-        self.repository.copies.read(FileName::pack(*pack), span, Holders::ALL, |bytes| {
-            let mut owned = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
-            accept(&mut owned)
-        })
+        self.repository.copies.read_into(FileName::pack(*pack), span, Holders::ALL, buffer, accept)
     }
 }
 

@@ -14,6 +14,7 @@ mod bits;
 mod catalog;
 mod compare;
 mod crew;
+mod feed;
 mod graph;
 mod packs;
 mod place;
@@ -30,6 +31,7 @@ use model::Id;
 
 use crate::error::{Error, Result};
 use crate::locks::LockMode;
+use crate::opener::Opener;
 use crate::repository::Repository;
 use crate::threads;
 use affected::Naming;
@@ -37,16 +39,13 @@ use bits::Bits;
 use catalog::Catalog;
 use compare::Side;
 use graph::Graph;
-use packs::{Job, Opened, Outcome, PackReader, Want};
+use packs::{Job, Opened, Outcome, PackReader, Spare, Want};
 use place::{Place, Trouble};
 use session::Session;
 use structure::{Listings, Structure};
 
 pub use report::{Affected, CheckReport, CopyReport, Counts, Finding, Lacking, Loss};
 pub use subset::{ReadData, Subset};
-
-/// Packs in memory at the same time, beyond one for each core: they are on their way from the destination.
-const READ_AHEAD: usize = 2;
 
 /// What to check.
 #[derive(Debug, Clone, Default)]
@@ -55,7 +54,7 @@ pub struct CheckRequest {
     pub read: ReadData,
     /// The copies to check, by their number in [`crate::copies::CopySet::all`]; none means all.
     pub copies: Option<Vec<usize>>,
-    /// Threads that read and verify packs; none means as the machine has cores, and a few to wait for the destination.
+    /// Threads that verify packs; none means as many as the machine has cores.
     pub threads: Option<usize>,
     /// Where a random part comes from; none means a new one.
     pub seed: Option<u64>,
@@ -92,7 +91,7 @@ pub fn check(repository: &Repository, request: &CheckRequest) -> Result<CheckRep
             observer: repository.observer(),
             cancel: repository.cancel(),
             is_last: n + 1 == chosen.len(),
-            workers: request.threads.unwrap_or_else(|| threads::count() + READ_AHEAD),
+            workers: request.threads.unwrap_or_else(threads::count),
             report: CopyReport { copy: copy.place().to_owned(), ..CopyReport::default() },
         };
         match copy.lost() {
@@ -172,21 +171,25 @@ fn read_packs(
     opened: &Opened,
 ) -> Result<()> {
     let known_bad = bad.clone();
-    let reader = PackReader { place: session.place, catalog, bad: &known_bad, opened };
-    let (workers, cancel) = (session.workers, session.cancel);
-    crew::run(
-        workers,
-        jobs,
-        cancel,
-        |job| (reader.read(job), job.pack.size),
-        |(outcome, size)| {
-            session.progress().done(1, size.unwrap_or_default());
-            if let Some(graph) = graph.as_deref_mut() {
-                outcome.trees.iter().for_each(|facts| graph.add(facts));
-            }
-            collect(session, outcome, bad);
+    let reader = PackReader { place: session.place, catalog, bad: &known_bad, opened, spare: &Spare::default() };
+    let plan = feed::Plan {
+        workers: session.workers,
+        cancel: session.cancel,
+        weigh: &|job: &Job<'_>| reader.weight(job),
+        read: &|job: &Job<'_>| reader.fetch(job),
+        tools: &Opener::default,
+        work: &|opener: &mut Opener, packs| {
+            let sizes: Vec<u64> = packs.iter().map(|(job, _)| job.pack.size.unwrap_or_default()).collect();
+            reader.judge(opener, packs).into_iter().zip(sizes).collect()
         },
-    )
+    };
+    feed::run(jobs, &plan, |(outcome, size)| {
+        session.progress().done(1, size);
+        if let Some(graph) = graph.as_deref_mut() {
+            outcome.trees.iter().for_each(|facts| graph.add(facts));
+        }
+        collect(session, outcome, bad);
+    })
 }
 
 fn collect(session: &mut Session<'_>, outcome: Outcome, bad: &mut Bits) {

@@ -5,13 +5,14 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use destinations::Span;
-use format::{BlobKind, Decompressor, FileName, Hasher, HeaderRead, NodeKind, PackedBlob, Tree};
+use format::{BlobKind, FileName, Hasher, HeaderRead, NodeKind, PackedBlob, Tree};
 use model::Id;
 
 use super::bits::Bits;
 use super::catalog::{Catalog, CatalogPack};
 use super::graph::TreeFacts;
-use super::place::{Place, Trouble, WRONG_NAME, own};
+use super::place::{Place, Read, Trouble, WRONG_NAME};
+use crate::opener::Opener;
 use crate::threads;
 
 /// Bytes of one pack that are in memory at once; packs are rarely larger, so most are read with one request.
@@ -64,7 +65,29 @@ pub(super) struct PackReader<'a> {
     /// Blobs that are known to be bad before trees are read.
     pub(super) bad: &'a Bits,
     pub(super) opened: &'a Opened,
+    pub(super) spare: &'a Spare,
 }
+
+/// Memory of packs that were judged, for the next ones: fresh memory costs as much as reading into it.
+#[derive(Debug, Default)]
+pub(super) struct Spare(Mutex<Vec<Vec<u8>>>);
+
+impl Spare {
+    fn take(&self) -> Vec<u8> {
+        threads::lock(&self.0).pop().unwrap_or_default()
+    }
+
+    /// There are never more than were taken at one time, which the feed bounds.
+    fn give_back(&self, buffer: Vec<u8>) {
+        threads::lock(&self.0).push(buffer);
+    }
+}
+
+/// What was read of a pack before anybody judged it; nothing of a pack that is not read whole and at once.
+pub(super) type Fetched = Option<Read<Vec<u8>>>;
+
+/// A pack's bytes and their hash.
+type Hashed = (Vec<u8>, Id);
 
 /// Part of a pack: whole blobs, and what lies between.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,17 +101,37 @@ struct Window {
 struct Pass {
     outcome: Outcome,
     why: Vec<String>,
-    decompressor: Option<Decompressor>,
-    plain: Vec<u8>,
 }
 
 impl PackReader<'_> {
-    /// Reads a pack, and once more when anything in it is wrong.
-    pub(super) fn read(&self, job: &Job<'_>) -> Outcome {
+    /// Bytes that reading this pack ahead holds in memory.
+    pub(super) fn weight(&self, job: &Job<'_>) -> u64 {
+        job.pack.size.unwrap_or_default().min(WINDOW_BYTES)
+    }
+
+    /// Reads a pack whole where it is small enough, which packs are.
+    pub(super) fn fetch(&self, job: &Job<'_>) -> Fetched {
+        let size = job.pack.size.unwrap_or_default();
+        let is_one_read = job.want == Want::Whole && size <= WINDOW_BYTES;
+        is_one_read.then(|| self.place.read_into(FileName::pack(job.pack.id), Span::Whole, self.spare.take()))
+    }
+
+    /// Judges packs together, since two are hashed in little more than the time of one.
+    pub(super) fn judge(&self, opener: &mut Opener, packs: Vec<(&Job<'_>, Fetched)>) -> Vec<Outcome> {
+        let whole: Vec<&[u8]> =
+            packs.iter().filter_map(|(_, fetched)| fetched.as_ref()?.as_ref().ok()).map(Vec::as_slice).collect();
+        let mut hashes = format::hash_each(&whole).into_iter();
+        let mut hashed = |fetched: Read<Vec<u8>>| fetched.map(|bytes| (bytes, hashes.next().unwrap_or_default()));
+        let packs = packs.into_iter().map(|(job, fetched)| (job, fetched.map(&mut hashed)));
+        packs.map(|(job, fetched)| self.read(opener, job, fetched)).collect()
+    }
+
+    /// Judges what was read of a pack; reads it again when anything in it is wrong.
+    fn read(&self, opener: &mut Opener, job: &Job<'_>, mut fetched: Option<Read<Hashed>>) -> Outcome {
         let mut second = None;
         // `read_twice` counts what came right at the second try.
         let judged = self.place.read_twice(|| {
-            let outcome = self.pass(job);
+            let outcome = self.pass(opener, job, fetched.take());
             let trouble = outcome.trouble.clone();
             second = Some(outcome);
             trouble.map_or(Ok(()), Err)
@@ -98,12 +141,12 @@ impl PackReader<'_> {
         outcome
     }
 
-    fn pass(&self, job: &Job<'_>) -> Outcome {
+    fn pass(&self, opener: &mut Opener, job: &Job<'_>, fetched: Option<Read<Hashed>>) -> Outcome {
         let mut pass = Pass::default();
         pass.outcome.pack = job.pack.id;
         let end = match job.want {
-            Want::Whole => self.whole(job.pack, &mut pass),
-            Want::Trees => self.trees(job.pack, &mut pass),
+            Want::Whole => self.whole(opener, job.pack, fetched, &mut pass),
+            Want::Trees => self.trees(opener, job.pack, &mut pass),
         };
         let Pass { mut outcome, why, .. } = pass;
         outcome.trouble = match end {
@@ -126,36 +169,32 @@ impl PackReader<'_> {
         possible.filter(|number| self.catalog.blob(*number).is_some_and(&wanted)).collect()
     }
 
-    fn whole(&self, pack: &CatalogPack, pass: &mut Pass) -> Result<(), Trouble> {
+    fn whole(
+        &self,
+        opener: &mut Opener,
+        pack: &CatalogPack,
+        fetched: Option<Read<Hashed>>,
+        pass: &mut Pass,
+    ) -> Result<(), Trouble> {
         let size = pack.size.unwrap_or_default();
-        let name = FileName::pack(pack.id);
         let windows = self.windows(&self.blobs(pack, |_| true), size, Cover::All);
-        let single = windows.len() == 1;
-        let mut hasher = Hasher::new();
-        let mut tail = Vec::new();
-        let mut is_known = false;
-        for (n, window) in windows.iter().enumerate() {
-            let length = window.bytes.end - window.bytes.start;
-            let span = if single { Span::Whole } else { Span::Range { offset: window.bytes.start, length } };
-            let bytes = self.place.read(name, span)?;
-            if bytes.len() as u64 != length {
-                return Err(Trouble::Damaged(format!("{} bytes arrived, {length} were listed", bytes.len())));
+        match windows.as_slice() {
+            [window] => {
+                let (mut bytes, hash) = match fetched {
+                    Some(fetched) => fetched?,
+                    None => {
+                        let bytes = self.place.read_into(FileName::pack(pack.id), Span::Whole, self.spare.take())?;
+                        let hash = format::hash(&bytes);
+                        (bytes, hash)
+                    }
+                };
+                self.arrived(&bytes, size)?;
+                let tail = bytes.get(self.end_of(window) as usize..).unwrap_or_default();
+                let is_known = self.finish(pack, size, tail, hash, pass);
+                self.open(opener, window, &mut bytes, is_known, pass);
+                self.spare.give_back(bytes);
             }
-            hasher.update(&bytes);
-            if n + 1 == windows.len() {
-                let from = self.end_of(window.blobs.last()).saturating_sub(window.bytes.start);
-                tail = bytes.get(from as usize..).unwrap_or_default().to_vec();
-            }
-            if single {
-                is_known = self.finish(pack, size, &tail, std::mem::take(&mut hasher), pass);
-            }
-            let mut bytes = own(bytes);
-            for number in &window.blobs {
-                self.open(*number, window.bytes.start, &mut bytes, is_known, pass);
-            }
-        }
-        if !single {
-            self.finish(pack, size, &tail, hasher, pass);
+            windows => self.large(opener, pack, windows, pass)?,
         }
         if pass.why.is_empty() && !pack.blobs.clone().any(|number| self.bad.contains(number)) {
             threads::lock(&self.opened.0).insert(pack.id);
@@ -164,9 +203,41 @@ impl PackReader<'_> {
         Ok(())
     }
 
+    /// A pack that is never in memory as a whole.
+    fn large(
+        &self,
+        opener: &mut Opener,
+        pack: &CatalogPack,
+        windows: &[Window],
+        pass: &mut Pass,
+    ) -> Result<(), Trouble> {
+        let mut hasher = Hasher::new();
+        let mut tail = Vec::new();
+        let mut bytes = self.spare.take();
+        for window in windows {
+            let (offset, length) = (window.bytes.start, window.bytes.end - window.bytes.start);
+            bytes = self.place.read_into(FileName::pack(pack.id), Span::Range { offset, length }, bytes)?;
+            self.arrived(&bytes, length)?;
+            hasher.update(&bytes);
+            let end = self.end_of(window).saturating_sub(offset);
+            tail = bytes.get(end as usize..).unwrap_or_default().to_vec();
+            self.open(opener, window, &mut bytes, false, pass);
+        }
+        self.spare.give_back(bytes);
+        self.finish(pack, pack.size.unwrap_or_default(), &tail, hasher.finish(), pass);
+        Ok(())
+    }
+
+    fn arrived(&self, bytes: &[u8], length: u64) -> Result<(), Trouble> {
+        if bytes.len() as u64 == length {
+            return Ok(());
+        }
+        Err(Trouble::Damaged(format!("{} bytes arrived, {length} were listed", bytes.len())))
+    }
+
     /// Judges hash and header. True when another copy's identical pack was opened in full.
-    fn finish(&self, pack: &CatalogPack, size: u64, tail: &[u8], hasher: Hasher, pass: &mut Pass) -> bool {
-        let is_named_right = hasher.finish() == pack.id;
+    fn finish(&self, pack: &CatalogPack, size: u64, tail: &[u8], hash: Id, pass: &mut Pass) -> bool {
+        let is_named_right = hash == pack.id;
         if !is_named_right {
             pass.why.push(WRONG_NAME.to_owned());
         }
@@ -209,42 +280,41 @@ impl PackReader<'_> {
         }
     }
 
-    fn trees(&self, pack: &CatalogPack, pass: &mut Pass) -> Result<(), Trouble> {
+    fn trees(&self, opener: &mut Opener, pack: &CatalogPack, pass: &mut Pass) -> Result<(), Trouble> {
         let size = pack.size.unwrap_or_default();
         let trees = self.blobs(pack, |blob| blob.kind == BlobKind::Tree);
+        let mut bytes = self.spare.take();
         for window in self.windows(&trees, size, Cover::Blobs) {
             let (offset, length) = (window.bytes.start, window.bytes.end - window.bytes.start);
-            let mut bytes = own(self.place.read(FileName::pack(pack.id), Span::Range { offset, length })?);
-            for number in &window.blobs {
-                self.open(*number, offset, &mut bytes, false, pass);
-            }
+            bytes = self.place.read_into(FileName::pack(pack.id), Span::Range { offset, length }, bytes)?;
+            self.open(opener, &window, &mut bytes, false, pass);
         }
+        self.spare.give_back(bytes);
         Ok(())
     }
 
-    /// Decrypts, decompresses and hashes one blob; a tree's facts are kept.
-    fn open(&self, number: usize, start: u64, bytes: &mut [u8], is_known: bool, pass: &mut Pass) {
-        let Some(entry) = self.catalog.blob(number) else { return };
-        if is_known && entry.kind == BlobKind::Data {
-            return;
-        }
-        let from = u64::from(entry.offset).saturating_sub(start) as usize;
-        let Some(sealed) = bytes.get_mut(from..from + entry.length as usize) else { return };
-        pass.outcome.blobs_read += 1;
-        let decompressor = pass.decompressor.get_or_insert_with(Decompressor::new);
-        let opened = format::open_blob_into(self.place.master, entry, sealed, decompressor, &mut pass.plain);
-        let judged = match (opened, entry.kind) {
-            (Err(error), _) => Err(error.to_string()),
-            (Ok(()), BlobKind::Data) => Ok(None),
-            (Ok(()), BlobKind::Tree) => self.facts(entry, &pass.plain).map(Some),
-        };
-        match judged {
-            Ok(facts) => pass.outcome.trees.extend(facts),
-            Err(why) => {
-                pass.outcome.bad.push(number);
-                pass.why.push(format!("{} blob {}: {why}", entry.kind.word(), entry.id));
+    /// Decrypts, decompresses and hashes the blobs of a window; facts of trees are kept.
+    fn open(&self, opener: &mut Opener, window: &Window, bytes: &mut [u8], is_known: bool, pass: &mut Pass) {
+        let listed = window.blobs.iter().filter_map(|number| Some((*number, self.catalog.blob(*number)?)));
+        let wanted: Vec<(usize, &PackedBlob)> =
+            listed.filter(|(_, entry)| !is_known || entry.kind != BlobKind::Data).collect();
+        pass.outcome.blobs_read += wanted.len() as u64;
+        let entries = wanted.iter().map(|(_, entry)| *entry);
+        opener.open_each(self.place.master, bytes, window.bytes.start, entries, |at, text| {
+            let Some(&(number, entry)) = wanted.get(at) else { return };
+            let judged = match (text, entry.kind) {
+                (Err(why), _) => Err(why),
+                (Ok(_), BlobKind::Data) => Ok(None),
+                (Ok(plain), BlobKind::Tree) => self.facts(entry, plain).map(Some),
+            };
+            match judged {
+                Ok(facts) => pass.outcome.trees.extend(facts),
+                Err(why) => {
+                    pass.outcome.bad.push(number);
+                    pass.why.push(format!("{} blob {}: {why}", entry.kind.word(), entry.id));
+                }
             }
-        }
+        });
     }
 
     /// What a tree needs, and whether the copy has it.
@@ -272,9 +342,9 @@ impl PackReader<'_> {
         Ok(facts)
     }
 
-    fn end_of(&self, number: Option<&usize>) -> u64 {
-        let blob = number.and_then(|number| self.catalog.blob(*number));
-        blob.map_or(0, |blob| u64::from(blob.offset) + u64::from(blob.length))
+    /// Where the last blob of a window ends in the pack.
+    fn end_of(&self, window: &Window) -> u64 {
+        window.blobs.last().and_then(|number| self.catalog.blob(*number)).map_or(0, PackedBlob::end)
     }
 
     /// Cuts a pack at the borders of `blobs`, which do not overlap and lie in it.

@@ -76,14 +76,24 @@ impl<'a> Place<'a> {
 
     /// Bytes as they arrive; nothing vouches for them.
     pub(super) fn read(&self, name: FileName, span: Span) -> Read<Bytes> {
+        self.arrived(span, || self.runtime.block_on(self.destination.read(name, span)))
+    }
+
+    /// As [`Place::read`], in `buffer`, whatever was in it.
+    pub(super) fn read_into(&self, name: FileName, span: Span, buffer: Vec<u8>) -> Read<Vec<u8>> {
+        self.arrived(span, || self.runtime.block_on(self.destination.read_into(name, span, buffer)))
+    }
+
+    fn arrived<T: AsRef<[u8]>>(&self, span: Span, read: impl FnOnce() -> Result<T, Fault>) -> Read<T> {
         self.give_up_where_lost()?;
-        match self.runtime.block_on(self.destination.read(name, span)) {
+        match read() {
             Ok(bytes) => {
                 self.faults_in_a_row.store(0, Ordering::Relaxed);
-                self.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                let arrived = bytes.as_ref().len() as u64;
+                self.bytes_read.fetch_add(arrived, Ordering::Relaxed);
                 match span {
-                    Span::Range { length, .. } if bytes.len() as u64 != length => {
-                        Err(Trouble::Damaged(format!("{} of {length} bytes arrived", bytes.len())))
+                    Span::Range { length, .. } if arrived != length => {
+                        Err(Trouble::Damaged(format!("{arrived} of {length} bytes arrived")))
                     }
                     _ => Ok(bytes),
                 }

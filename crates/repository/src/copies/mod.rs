@@ -179,14 +179,37 @@ impl CopySet {
         holders: Holders,
         mut accept: impl FnMut(Bytes) -> Result<T, String>,
     ) -> Result<T> {
+        self.try_each(name, holders, |copy| self.wait(copy.destination.read(name, span)).map(&mut accept))
+    }
+
+    /// As [`CopySet::read`], into memory that is used again: `accept` gets the bytes to itself and may change them.
+    pub fn read_into<T>(
+        &self,
+        name: FileName,
+        span: Span,
+        holders: Holders,
+        buffer: &mut Vec<u8>,
+        mut accept: impl FnMut(&mut [u8]) -> Result<T, String>,
+    ) -> Result<T> {
+        self.try_each(name, holders, |copy| {
+            *buffer = self.wait(copy.destination.read_into(name, span, std::mem::take(buffer)))?;
+            Ok(accept(buffer))
+        })
+    }
+
+    /// Asks one live copy of `holders` after the other until one of them gives what is accepted.
+    fn try_each<T>(
+        &self,
+        name: FileName,
+        holders: Holders,
+        mut attempt: impl FnMut(&Copy) -> Result<Result<T, String>, Fault>,
+    ) -> Result<T> {
         let mut damages = Vec::new();
         let mut faults = Vec::new();
         for (number, copy) in self.live().filter(|(number, _)| holders.has(*number)) {
-            let refused = match self.wait(copy.destination.read(name, span)) {
-                Ok(bytes) => match accept(bytes) {
-                    Ok(accepted) => return Ok(accepted),
-                    Err(why) => why,
-                },
+            let refused = match attempt(copy) {
+                Ok(Ok(accepted)) => return Ok(accepted),
+                Ok(Err(why)) => why,
                 Err(fault) if matches!(fault.kind, FaultKind::NotFound | FaultKind::Damaged) => {
                     let why = fault.cause.clone();
                     faults.push(fault);

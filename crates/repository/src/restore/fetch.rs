@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
-use format::{BlobKind, Decompressor, NodeKind, open_blob_into};
+use format::{BlobKind, NodeKind};
 
 use super::Restoration;
 use super::batch::Entry;
@@ -14,6 +14,7 @@ use super::job::{Job, OpenFiles, Start};
 use super::reads::{Chunk, Needs, Read, ReadPlan, Use};
 use crate::error::{Error, Result};
 use crate::observer::{Action, TroubleKind};
+use crate::opener::Opener;
 use crate::threads::lock;
 
 use super::report::End;
@@ -21,16 +22,12 @@ use super::report::End;
 /// Entries without content to fetch that a thread takes at once.
 const EASY_ENTRIES: usize = 32;
 
-/// What a thread uses again for each chunk.
+/// What a thread uses again for each read.
+#[derive(Default)]
 struct Tools {
-    decompressor: Decompressor,
-    plain: Vec<u8>,
-}
-
-impl Tools {
-    fn new() -> Self {
-        Self { decompressor: Decompressor::new(), plain: Vec::new() }
-    }
+    /// What was read.
+    bytes: Vec<u8>,
+    opener: Opener,
 }
 
 impl Restoration<'_> {
@@ -51,7 +48,7 @@ impl Restoration<'_> {
             .collect();
         let easy: Vec<&[usize]> = easy.chunks(EASY_ENTRIES).collect();
         // Fetching first: it is what takes long, and its last reads then have company.
-        self.each(plan.reads.len() + easy.len(), Tools::new, |tools, number| match plan.reads.get(number) {
+        self.each(plan.reads.len() + easy.len(), Tools::default, |tools, number| match plan.reads.get(number) {
             Some(read) => self.fetch(read, &plan, &jobs, &files, tools),
             None => {
                 for &job in easy.get(number - plan.reads.len()).copied().unwrap_or_default() {
@@ -150,29 +147,23 @@ impl Restoration<'_> {
         let master = self.indexed.repository.master();
         let mut missing: Vec<&Chunk> = plan.chunks(read).iter().collect();
         // What one copy has sound is written at once, so that the next copy is asked for the rest only.
-        let got = self.indexed.pack_range(&read.pack, read.offset, read.length, |bytes| {
+        let Tools { bytes, opener } = tools;
+        let got = self.indexed.pack_range(&read.pack, read.offset, read.length, bytes, |bytes| {
             let mut wrong = None;
-            missing.retain(|chunk| {
-                let start = (u64::from(chunk.packed.offset) - read.offset) as usize;
-                let Some(sealed) = bytes.get_mut(start..start + chunk.packed.length as usize) else { return true };
-                match open_blob_into(master, &chunk.packed, sealed, &mut tools.decompressor, &mut tools.plain) {
-                    Ok(()) => {
-                        self.deliver(plan.uses(chunk), Ok(&tools.plain), jobs, files);
-                        false
-                    }
+            let wanted = std::mem::take(&mut missing);
+            opener.open_each(master, bytes, read.offset, wanted.iter().map(|chunk| &chunk.packed), |number, text| {
+                let Some(&chunk) = wanted.get(number) else { return };
+                match text {
+                    Ok(plain) => self.deliver(plan.uses(chunk), Ok(plain), jobs, files),
                     Err(error) => {
-                        wrong.get_or_insert_with(|| {
-                            format!("blob {} at {}: {error}", chunk.packed.id.short(), chunk.packed.offset)
-                        });
-                        true
+                        let packed = &chunk.packed;
+                        wrong
+                            .get_or_insert_with(|| format!("blob {} at {}: {error}", packed.id.short(), packed.offset));
+                        missing.push(chunk);
                     }
                 }
             });
-            match wrong {
-                None if missing.is_empty() => Ok(()),
-                None => Err("fewer bytes than were asked for".to_owned()),
-                Some(wrong) => Err(wrong),
-            }
+            wrong.map_or(Ok(()), Err)
         });
         match got {
             Ok(()) => Ok(()),
