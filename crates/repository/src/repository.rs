@@ -15,6 +15,7 @@ use crate::copies::{CopySet, Holders};
 use crate::error::{Error, Result};
 use crate::index::load::LoadedIndex;
 use crate::index::{Index, load};
+use crate::listings::Listings;
 use crate::observer::{Cancel, Observer};
 
 /// What every operation needs from its surroundings.
@@ -136,7 +137,13 @@ impl Repository {
     /// Loads the merged index of all live copies.
     pub fn indexed(&self) -> Result<Indexed<'_>> {
         let LoadedIndex { index, holdings, has_unsound } = load::load(self)?;
-        Ok(Indexed { repository: self, index, index_holdings: holdings, has_unsound_index: has_unsound })
+        Ok(Indexed {
+            repository: self,
+            index,
+            index_holdings: holdings,
+            has_unsound_index: has_unsound,
+            listings: Listings::default(),
+        })
     }
 }
 
@@ -150,6 +157,7 @@ pub struct Indexed<'a> {
     pub(crate) index_holdings: crate::copies::status::Holdings,
     /// True when an index file of some copies was left out because none of them has it sound.
     pub(crate) has_unsound_index: bool,
+    listings: Listings,
 }
 
 impl Indexed<'_> {
@@ -174,8 +182,23 @@ impl Indexed<'_> {
 
     /// A tree, read and checked.
     pub fn tree(&self, id: &Id) -> Result<Tree> {
-        let plain = self.blob(BlobKind::Tree, id)?;
+        let plain = match self.listing(id) {
+            Some(plain) => plain,
+            None => self.blob(BlobKind::Tree, id)?,
+        };
         Tree::parse(&plain).map_err(|source| Error::Format { what: format!("tree {id}"), source })
+    }
+
+    /// A listing that was read together with others.
+    fn listing(&self, id: &Id) -> Option<Vec<u8>> {
+        let location = self.index.get(BlobKind::Tree, id)?;
+        let entry = location.entry(BlobKind::Tree, *id);
+        self.listings.text(&self.index, &self.repository.master, &location.pack, &entry, |range| {
+            let mut window = Vec::new();
+            let length = range.end - range.start;
+            self.pack_range(&location.pack, range.start, length, &mut window, |_| Ok(())).ok()?;
+            Some(window)
+        })
     }
 
     /// Reads part of a pack from the preferred copy into `buffer`, whatever is in it. When `accept` refuses the bytes,
@@ -198,7 +221,10 @@ impl Indexed<'_> {
 pub(crate) fn copy_set(destinations: Vec<Arc<dyn Destination>>, surroundings: &Surroundings) -> Result<CopySet> {
     match destinations.len() {
         0 => Err(Error::Request("no repository was named: use -r or RESTIC_REPOSITORY".to_owned())),
-        1..=64 => Ok(CopySet::new(destinations, surroundings.runtime.clone(), surroundings.observer.clone())),
+        1..=64 => {
+            let Surroundings { runtime, observer, clock, .. } = surroundings.clone();
+            Ok(CopySet::new(destinations, runtime, observer, clock))
+        }
         _ => Err(Error::Request("a repository can have 64 copies at most".to_owned())),
     }
 }

@@ -3,19 +3,18 @@
 //!
 //! How many readers read follows from what reading and working took so far: as many as keep the workers busy. So a
 //! folder of this machine is read by few, and little memory is held; a distant server is asked as often as
-//! [`READERS_MAX`] and [`BYTES_MAX`] allow. Workers take two things at a time where two are to be had.
+//! [`READS_MAX`] and [`BYTES_MAX`] allow. Workers take two things at a time where two are to be had.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+
+use clock::Clock;
 
 use crate::error::Result;
 use crate::observer::Cancel;
+use crate::pace::{Pace, READS_MAX};
 use crate::threads;
-
-/// Reads at the same time; a destination lets no more through by default.
-const READERS_MAX: usize = 8;
 
 /// Bytes that are being read, wait, or are worked on; a single thing may be larger.
 const BYTES_MAX: u64 = 144 << 20;
@@ -30,6 +29,7 @@ const WAITING_FOR_EACH: usize = 4;
 pub(super) struct Plan<'p, J, F, R, T> {
     pub(super) workers: usize,
     pub(super) cancel: &'p Cancel,
+    pub(super) clock: &'p dyn Clock,
     /// Bytes that the job holds from before it is read until after it was worked on.
     pub(super) weigh: &'p (dyn Fn(&J) -> u64 + Sync),
     pub(super) read: &'p (dyn Fn(&J) -> F + Sync),
@@ -49,7 +49,7 @@ pub(super) fn run<J: Sync, F: Send, R: Send, T>(
     let feed = Feed { jobs, plan, board: Mutex::new(Board::new(workers)), changed: Condvar::new() };
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(workers * WAITING_FOR_EACH);
-        for number in 0..READERS_MAX.min(jobs.len()) {
+        for number in 0..READS_MAX.min(jobs.len()) {
             let feed = &feed;
             scope.spawn(move || feed.read(number));
         }
@@ -84,28 +84,6 @@ struct Board<F> {
     pace: Pace,
 }
 
-/// What reading and working took.
-#[derive(Debug, Default)]
-struct Pace {
-    reads: u32,
-    reading: Duration,
-    works: u32,
-    working: Duration,
-}
-
-impl Pace {
-    /// Reads at the same time that keep so many workers busy.
-    fn readers(&self, workers: usize) -> usize {
-        let (Some(read), Some(work)) = (self.reading.checked_div(self.reads), self.working.checked_div(self.works))
-        else {
-            return workers;
-        };
-        let ratio = read.as_secs_f64() / work.as_secs_f64().max(1e-6);
-        // A float becomes the nearest number that there is, so this is never more than the most.
-        ((workers as f64 * ratio).ceil() as usize).clamp(1, READERS_MAX)
-    }
-}
-
 impl<F> Board<F> {
     fn new(workers: usize) -> Self {
         let pace = Pace::default();
@@ -113,7 +91,7 @@ impl<F> Board<F> {
     }
 
     fn may_read(&self, number: usize, weight: u64) -> bool {
-        let readers = self.pace.readers(self.workers);
+        let readers = self.pace.reads(self.workers);
         let has_room = self.held_bytes == 0 || self.held_bytes + weight <= BYTES_MAX;
         number < readers && self.reading + self.ready.len() < readers.max(TOGETHER) && has_room
     }
@@ -156,13 +134,12 @@ impl<J, F, R, T> Feed<'_, J, F, R, T> {
             board.reading += 1;
             board.held_bytes += weight;
             drop(board);
-            let start = Instant::now();
+            let start = self.plan.clock.monotonic();
             let read = (self.plan.read)(job);
-            let took = start.elapsed();
+            let took = self.plan.clock.monotonic().saturating_sub(start);
             board = threads::lock(&self.board);
             board.reading -= 1;
-            board.pace.reads += 1;
-            board.pace.reading += took;
+            board.pace.read(took);
             board.ready.push_back((at, read));
             self.changed.notify_all();
         }
@@ -198,15 +175,13 @@ impl<J, F, R, T> Feed<'_, J, F, R, T> {
             if taken.is_empty() {
                 break;
             }
-            let (count, weight) =
-                (taken.len() as u32, taken.iter().map(|(job, _)| (self.plan.weigh)(job)).sum::<u64>());
-            let start = Instant::now();
+            let (count, weight) = (taken.len(), taken.iter().map(|(job, _)| (self.plan.weigh)(job)).sum::<u64>());
+            let start = self.plan.clock.monotonic();
             let results = (self.plan.work)(&mut tools, taken);
-            let took = start.elapsed();
+            let took = self.plan.clock.monotonic().saturating_sub(start);
             let mut board = threads::lock(&self.board);
             board.held_bytes -= weight;
-            board.pace.works += count;
-            board.pace.working += took;
+            board.pace.worked(count, took);
             drop(board);
             self.changed.notify_all();
             if !results.into_iter().all(&mut send) {
@@ -223,6 +198,8 @@ mod tests {
 
     use super::*;
 
+    static CLOCK: std::sync::LazyLock<clock::SystemClock> = std::sync::LazyLock::new(clock::SystemClock::new);
+
     fn plan<'p>(
         workers: usize,
         cancel: &'p Cancel,
@@ -230,7 +207,7 @@ mod tests {
         read: &'p (dyn Fn(&u64) -> u64 + Sync),
         work: &'p (dyn Fn(&mut (), Vec<(&u64, u64)>) -> Vec<u64> + Sync),
     ) -> Plan<'p, u64, u64, u64, ()> {
-        Plan { workers, cancel, weigh, read, tools: &|| (), work }
+        Plan { workers, cancel, clock: &*CLOCK, weigh, read, tools: &|| (), work }
     }
 
     #[test]
@@ -272,22 +249,6 @@ mod tests {
         assert_eq!(sum, jobs.iter().sum::<u64>());
         let most = most.into_inner();
         assert!(most <= BYTES_MAX, "{most}");
-    }
-
-    #[test]
-    fn slow_reads_get_more_readers_and_fast_ones_few() {
-        let pace = |read: u64, work: u64| Pace {
-            reads: 4,
-            reading: Duration::from_millis(4 * read),
-            works: 2,
-            working: Duration::from_millis(2 * work),
-        };
-        assert_eq!(pace(5, 25).readers(2), 1);
-        assert_eq!(pace(25, 25).readers(2), 2);
-        assert_eq!(pace(60, 25).readers(2), 5);
-        assert_eq!(pace(900, 25).readers(2), READERS_MAX);
-        assert_eq!(pace(900, 0).readers(2), READERS_MAX);
-        assert_eq!(Pace::default().readers(2), 2);
     }
 
     #[test]

@@ -90,6 +90,7 @@ pub fn check(repository: &Repository, request: &CheckRequest) -> Result<CheckRep
             place: &place,
             observer: repository.observer(),
             cancel: repository.cancel(),
+            clock: repository.clock(),
             is_last: n + 1 == chosen.len(),
             workers: request.threads.unwrap_or_else(threads::count),
             report: CopyReport { copy: copy.place().to_owned(), ..CopyReport::default() },
@@ -175,6 +176,7 @@ fn read_packs(
     let plan = feed::Plan {
         workers: session.workers,
         cancel: session.cancel,
+        clock: session.clock,
         weigh: &|job: &Job<'_>| reader.weight(job),
         read: &|job: &Job<'_>| reader.fetch(job),
         tools: &Opener::default,

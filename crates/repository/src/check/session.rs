@@ -11,6 +11,7 @@ pub(super) struct Session<'a> {
     pub(super) place: &'a Place<'a>,
     pub(super) observer: &'a dyn Observer,
     pub(super) cancel: &'a Cancel,
+    pub(super) clock: &'a dyn clock::Clock,
     /// No other copy comes after this one: its totals are everybody's.
     pub(super) is_last: bool,
     pub(super) workers: usize,

@@ -16,7 +16,8 @@ use crate::repository::Repository;
 /// Gives an empty place the repository's keys and `config`. A place that holds anything else is refused, untouched.
 pub fn add(repository: &Repository, place: Arc<dyn Destination>) -> Result<()> {
     let copies = repository.copies();
-    let new = CopySet::new(vec![place.clone()], copies.runtime().clone(), repository.surroundings().observer.clone());
+    let observer = repository.surroundings().observer.clone();
+    let new = CopySet::new(vec![place.clone()], copies.runtime().clone(), observer, copies.clock().clone());
     refuse_unless_empty(&new)?;
     let keys = Holdings::gather(copies, FileKind::Key)?;
     if !keys.agree() {

@@ -1,6 +1,7 @@
 //! The copy set: the copies of one repository, and what it takes to trust none of them blindly.
 //!
-//! Reads go to the copies in the order in which the user named them; bytes that do not match their name are told
+//! Reads go to the copies in the order in which the user named them, and large ones to a further copy as well while
+//! the first one has its hands full (`load`); bytes that do not match their name are told
 //! to the observer and the next copy is asked. A copy that cannot be reached is *lost* for the rest of the
 //! operation, so that its time-outs are paid once. Writes go through [`fan_out`], each copy in its own queue.
 //!
@@ -8,6 +9,7 @@
 
 pub mod add;
 pub mod fan_out;
+mod load;
 pub mod status;
 pub mod sync;
 
@@ -15,12 +17,14 @@ use std::future::Future;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use clock::Clock;
 use destinations::{Destination, Listed, Span};
 use format::{FileKind, FileName};
 use futures::future::join_all;
 use model::{Fault, FaultKind, Retry};
 use tokio::runtime::Handle;
 
+use self::load::Load;
 use crate::error::{Damage, Error, Result};
 use crate::observer::{Event, Observer};
 
@@ -29,6 +33,7 @@ use crate::observer::{Event, Observer};
 pub struct Copy {
     destination: Arc<dyn Destination>,
     lost: OnceLock<Fault>,
+    load: Load,
 }
 
 impl Copy {
@@ -50,6 +55,14 @@ impl Copy {
     /// Why the copy was given up.
     pub fn lost(&self) -> Option<&Fault> {
         self.lost.get()
+    }
+}
+
+/// How long a read is; a whole file is as long as it is, which nobody knows before, and short in most cases.
+fn length_of(span: Span) -> u64 {
+    match span {
+        Span::Whole => 0,
+        Span::Range { length, .. } => length,
     }
 }
 
@@ -76,6 +89,7 @@ pub struct CopySet {
     copies: Vec<Copy>,
     runtime: Handle,
     observer: Arc<dyn Observer>,
+    clock: Arc<dyn Clock>,
 }
 
 impl std::fmt::Debug for CopySet {
@@ -86,9 +100,15 @@ impl std::fmt::Debug for CopySet {
 
 impl CopySet {
     /// A set of these destinations; nothing is asked of them yet.
-    pub fn new(destinations: Vec<Arc<dyn Destination>>, runtime: Handle, observer: Arc<dyn Observer>) -> Self {
-        let copies = destinations.into_iter().map(|destination| Copy { destination, lost: OnceLock::new() }).collect();
-        Self { copies, runtime, observer }
+    pub fn new(
+        destinations: Vec<Arc<dyn Destination>>,
+        runtime: Handle,
+        observer: Arc<dyn Observer>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let copy = |destination| Copy { destination, lost: OnceLock::new(), load: Load::default() };
+        let copies = destinations.into_iter().map(copy).collect();
+        Self { copies, runtime, observer, clock }
     }
 
     /// Every copy, lost ones too.
@@ -122,6 +142,11 @@ impl CopySet {
     /// The runtime on which destinations run.
     pub fn runtime(&self) -> &Handle {
         &self.runtime
+    }
+
+    /// The clock by which copies are measured.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
     }
 
     /// Waits for one thing asked of a destination. Must not be called on a thread of the runtime.
@@ -179,7 +204,7 @@ impl CopySet {
         holders: Holders,
         mut accept: impl FnMut(Bytes) -> Result<T, String>,
     ) -> Result<T> {
-        self.try_each(name, holders, |copy| self.wait(copy.destination.read(name, span)).map(&mut accept))
+        self.try_each(name, span, holders, |copy| self.wait(copy.destination.read(name, span)).map(&mut accept))
     }
 
     /// As [`CopySet::read`], into memory that is used again: `accept` gets the bytes to itself and may change them.
@@ -191,8 +216,10 @@ impl CopySet {
         buffer: &mut Vec<u8>,
         mut accept: impl FnMut(&mut [u8]) -> Result<T, String>,
     ) -> Result<T> {
-        self.try_each(name, holders, |copy| {
+        self.try_each(name, span, holders, |copy| {
+            let under_way = copy.load.begin(length_of(span), self.clock.as_ref());
             *buffer = self.wait(copy.destination.read_into(name, span, std::mem::take(buffer)))?;
+            drop(under_way);
             Ok(accept(buffer))
         })
     }
@@ -201,12 +228,17 @@ impl CopySet {
     fn try_each<T>(
         &self,
         name: FileName,
+        span: Span,
         holders: Holders,
         mut attempt: impl FnMut(&Copy) -> Result<Result<T, String>, Fault>,
     ) -> Result<T> {
         let mut damages = Vec::new();
         let mut faults = Vec::new();
-        for (number, copy) in self.live().filter(|(number, _)| holders.has(*number)) {
+        for (number, copy) in self.in_turn(holders, length_of(span)) {
+            // Another thread may have found out since.
+            if !copy.is_live() {
+                continue;
+            }
             let refused = match attempt(copy) {
                 Ok(Ok(accepted)) => return Ok(accepted),
                 Ok(Err(why)) => why,
@@ -235,6 +267,16 @@ impl CopySet {
             1 => Error::Destination(faults.remove(0)),
             _ => Error::NoCopyLeft(faults),
         })
+    }
+
+    /// The live copies of `holders`: as the user named them, but for a large read the one that will have it first.
+    fn in_turn(&self, holders: Holders, length: u64) -> Vec<(usize, &Copy)> {
+        let mut copies: Vec<(usize, &Copy)> = self.live().filter(|(number, _)| holders.has(*number)).collect();
+        let soonest = load::soonest(copies.iter().map(|(_, copy)| &copy.load), length, self.clock.as_ref());
+        if let Some(first) = copies.get_mut(..=soonest) {
+            first.rotate_right(1);
+        }
+        copies
     }
 
     /// Writes one small file to every live copy at once; a copy that fails is lost. At least one success, or an error.

@@ -130,6 +130,11 @@ impl Index {
         each(BlobKind::Data).chain(each(BlobKind::Tree))
     }
 
+    /// Every blob of a kind in the order of ids; one in two packs comes twice.
+    pub fn of_kind(&self, kind: BlobKind) -> impl Iterator<Item = (Id, Location)> + '_ {
+        self.records(kind).filter_map(|record| Some((record.id, self.location(&record)?)))
+    }
+
     /// The packs that any index file mentions, sorted.
     pub fn packs(&self) -> &[Id] {
         &self.packs

@@ -41,7 +41,7 @@ impl Reread {
         let destinations: Vec<Arc<dyn Destination>> =
             copies.all().iter().map(|copy| Arc::clone(copy.destination())).collect();
         let observer = Arc::clone(&repository.surroundings.observer);
-        let copies = CopySet::new(destinations, copies.runtime().clone(), observer);
+        let copies = CopySet::new(destinations, copies.runtime().clone(), observer, copies.clock().clone());
         Self { copies, master: repository.master.clone(), cancel: repository.cancel().clone(), files }
     }
 

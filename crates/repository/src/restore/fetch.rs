@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use format::{BlobKind, NodeKind};
 
@@ -148,7 +149,10 @@ impl Restoration<'_> {
         let mut missing: Vec<&Chunk> = plan.chunks(read).iter().collect();
         // What one copy has sound is written at once, so that the next copy is asked for the rest only.
         let Tools { bytes, opener } = tools;
+        let clock = self.indexed.repository.clock();
+        let (start, mut worked) = (clock.monotonic(), Duration::ZERO);
         let got = self.indexed.pack_range(&read.pack, read.offset, read.length, bytes, |bytes| {
+            let arrived = clock.monotonic();
             let mut wrong = None;
             let wanted = std::mem::take(&mut missing);
             opener.open_each(master, bytes, read.offset, wanted.iter().map(|chunk| &chunk.packed), |number, text| {
@@ -163,8 +167,11 @@ impl Restoration<'_> {
                     }
                 }
             });
+            worked += clock.monotonic().saturating_sub(arrived);
             wrong.map_or(Ok(()), Err)
         });
+        self.turns.pace.read(clock.monotonic().saturating_sub(start).saturating_sub(worked));
+        self.turns.pace.worked(1, worked);
         match got {
             Ok(()) => Ok(()),
             Err(error) if self.ends_everything(&error) => Err(error),

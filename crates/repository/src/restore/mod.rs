@@ -40,6 +40,7 @@ mod report;
 mod request;
 mod surplus;
 mod target;
+mod turns;
 mod verify;
 mod walk;
 
@@ -58,15 +59,16 @@ use self::batch::Batch;
 use self::folder::Folders;
 use self::report::Tally;
 use self::target::Target;
+use self::turns::Turns;
 use self::walk::{Walk, find_subfolder};
 use crate::error::{Error, Result};
 use crate::observer::Observer;
+use crate::pace::READS_MAX;
 use crate::repository::Indexed;
 use crate::threads;
 
-/// Fewest and most threads that fetch and write when the request does not say.
-const CREW_MIN: usize = 4;
-const CREW_MAX: usize = 12;
+/// Most threads when the request does not say. So many wait for a far copy; of a near one they only take turns.
+const CREW_MAX: usize = 16;
 
 /// Most threads that a request may ask for: each holds a read and a chunk in memory.
 const CREW_ASKED_MAX: usize = 64;
@@ -123,6 +125,7 @@ struct Restoration<'a> {
     folders: Option<Folders>,
     tally: Tally<'a>,
     crew: usize,
+    turns: Turns,
 }
 
 impl<'a> Restoration<'a> {
@@ -138,10 +141,11 @@ impl<'a> Restoration<'a> {
             Some(Target::create(&request.target).map_err(failed)?)
         };
         let crew = match request.threads {
-            0 => (2 * threads::count()).clamp(CREW_MIN, CREW_MAX),
+            0 => (threads::count() + READS_MAX).min(CREW_MAX),
             asked => asked.min(CREW_ASKED_MAX),
         };
-        Ok(Self { indexed, request, folders: target.map(Folders::new), tally: Tally::new(observer), crew })
+        let turns = Turns::new((request.threads == 0).then(threads::count));
+        Ok(Self { indexed, request, folders: target.map(Folders::new), tally: Tally::new(observer), crew, turns })
     }
 
     /// Works on one batch from its entries to the folders that are complete after it.
@@ -165,20 +169,21 @@ impl<'a> Restoration<'a> {
     fn each<T>(
         &self,
         count: usize,
-        tools: impl Fn() -> T + Sync,
+        tools_of: impl Fn() -> T + Sync,
         work: impl Fn(&mut T, usize) -> Result<()> + Sync,
     ) -> Result<()> {
         let next = AtomicUsize::new(0);
-        let failed = std::sync::atomic::AtomicBool::new(false);
-        threads::run(self.crew.min(count), |_| {
-            let mut tools = tools();
-            while !failed.load(Ordering::Relaxed) {
+        let round = self.turns.round();
+        threads::run(self.crew.min(count), |thread| {
+            let _ending = round.ending();
+            let mut tools = None;
+            while round.wait(thread) {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= count {
                     break;
                 }
                 self.indexed.repository.cancel().check()?;
-                work(&mut tools, number).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+                work(tools.get_or_insert_with(&tools_of), number)?;
             }
             Ok(())
         })
