@@ -166,8 +166,11 @@ mod tests {
 
     use super::*;
 
-    /// Packs of listings of about `length` bytes each.
-    fn packs(master: &MasterKey, count: usize, length: usize) -> (HashMap<Id, Vec<u8>>, Vec<(Id, PackedBlob)>) {
+    /// Packs, and what lies in which of them.
+    type Packs = (HashMap<Id, Vec<u8>>, Vec<(Id, PackedBlob)>);
+
+    /// Packs of listings of `length` bytes each.
+    fn packs(master: &MasterKey, count: usize, length: usize) -> Packs {
         let (mut files, mut entries) = (HashMap::new(), Vec::new());
         let mut serial = 0_u64;
         for _ in 0..count {

@@ -25,6 +25,9 @@ const TOGETHER: usize = 2;
 /// Results that may wait for the collector, for each worker.
 const WAITING_FOR_EACH: usize = 4;
 
+/// What a worker does with its tools and one or two things that were read.
+pub(super) type Work<'p, J, F, R, T> = dyn Fn(&mut T, Vec<(&J, F)>) -> Vec<R> + Sync + 'p;
+
 /// What is done with each job.
 pub(super) struct Plan<'p, J, F, R, T> {
     pub(super) workers: usize,
@@ -35,7 +38,7 @@ pub(super) struct Plan<'p, J, F, R, T> {
     pub(super) read: &'p (dyn Fn(&J) -> F + Sync),
     /// A worker's own tools.
     pub(super) tools: &'p (dyn Fn() -> T + Sync),
-    pub(super) work: &'p (dyn Fn(&mut T, Vec<(&J, F)>) -> Vec<R> + Sync),
+    pub(super) work: &'p Work<'p, J, F, R, T>,
 }
 
 /// Reads and works on every job, and hands what comes of it to `collect` on the caller's thread, in the order in which
@@ -205,7 +208,7 @@ mod tests {
         cancel: &'p Cancel,
         weigh: &'p (dyn Fn(&u64) -> u64 + Sync),
         read: &'p (dyn Fn(&u64) -> u64 + Sync),
-        work: &'p (dyn Fn(&mut (), Vec<(&u64, u64)>) -> Vec<u64> + Sync),
+        work: &'p Work<'p, u64, u64, u64, ()>,
     ) -> Plan<'p, u64, u64, u64, ()> {
         Plan { workers, cancel, clock: &*CLOCK, weigh, read, tools: &|| (), work }
     }
