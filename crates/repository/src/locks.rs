@@ -243,14 +243,11 @@ impl Repository {
 
     /// Reads the locks of every live copy and refuses when one of them excludes `mode`.
     fn refuse_if_locked(&self, mode: LockMode, own: Option<Id>) -> Result<()> {
-        let Locks { found, unread } = self.look_for_locks()?;
+        let Locks { found, unread } = self.look_for_locks(own)?;
         for (number, fault) in unread {
             self.pass_over_unread(mode, number, fault)?;
         }
         for lock in found {
-            if Some(lock.id) == own {
-                continue;
-            }
             // Whoever wants to remove takes a stale lock away: should its owner wake up, it finds that out and stops.
             let is_in_the_way = lock.state == LockState::Stale && mode == LockMode::Exclusive;
             if lock.state == LockState::Dead || is_in_the_way {
@@ -282,11 +279,12 @@ impl Repository {
     /// Every lock of every live copy, once each. A lock that cannot be read is an error: nobody knows what it means; one
     /// that vanishes while it is read is gone.
     pub fn locks(&self) -> Result<Vec<FoundLock>> {
-        let Locks { found, unread } = self.look_for_locks()?;
+        let Locks { found, unread } = self.look_for_locks(None)?;
         unread.into_iter().next().map_or(Ok(found), |(_, fault)| Err(fault.into()))
     }
 
-    fn look_for_locks(&self) -> Result<Locks> {
+    /// All but our `own`, which nobody has to read again.
+    fn look_for_locks(&self, own: Option<Id>) -> Result<Locks> {
         let mut locks = Locks { found: Vec::new(), unread: Vec::new() };
         for (number, answer) in self.copies.ask_each(|destination| destination.list(FileKind::Lock)) {
             let copy = &self.copies.all()[number];
@@ -300,7 +298,7 @@ impl Repository {
                 }
             };
             for file in listed {
-                if locks.found.iter().any(|lock| lock.id == file.id) {
+                if Some(file.id) == own || locks.found.iter().any(|lock| lock.id == file.id) {
                     continue;
                 }
                 let name = FileName::new(FileKind::Lock, file.id);

@@ -155,6 +155,8 @@ pub fn backup(repository: &Repository, request: &BackupRequest) -> Result<Backup
     let now = repository.clock().local();
     let roots = Roots::new(&request.paths, &request.current_folder)?;
     let guard = repository.lock(LockMode::Adding)?;
+    // In this order, one after the other: a snapshot that is listed has its index in what is listed behind it, and an
+    // index its packs. A backup that ends meanwhile would look damaged otherwise.
     let listing = repository.snapshots()?;
     let mut indexed = repository.indexed()?;
     let packs = Holdings::gather(repository.copies(), FileKind::Pack)?;
