@@ -17,7 +17,7 @@ use crate::pace::{Pace, READS_MAX};
 use crate::threads;
 
 /// Bytes that are being read, wait, or are worked on; a single thing may be larger.
-const BYTES_MAX: u64 = 144 << 20;
+const BYTES_MAX: u64 = 96 << 20;
 
 /// How many things a worker takes at once.
 const TOGETHER: usize = 2;
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn bytes_that_are_held_are_bounded_however_fast_reading_is() {
         let cancel = Cancel::new();
-        let jobs: Vec<u64> = (0..400).map(|n| (n % 7 + 1) * (16 << 20)).collect();
+        let jobs: Vec<u64> = (0..400).map(|n| (n % 7 + 1) * (8 << 20)).collect();
         let (held, most) = (AtomicU64::new(0), AtomicU64::new(0));
         let read = |job: &u64| {
             most.fetch_max(held.fetch_add(*job, Ordering::SeqCst) + job, Ordering::SeqCst);
