@@ -1,6 +1,6 @@
 //! What is remembered of unchanged folders makes backups faster, never different: the same tree and the same counts as
 //! without it, whatever happens to the sources, to the cache, and to the repository.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, clippy::disallowed_methods)]
 
 mod room;
 
@@ -232,11 +232,17 @@ fn mutate(source: &Path, random: &mut Random, number: usize) -> String {
     };
     let kind = random.index(16);
     let _ = match kind {
-        0 if is_file => Ok(set_mtime(&file, SystemTime::UNIX_EPOCH + Duration::from_secs(random.below(1 << 30)))),
+        0 if is_file => {
+            set_mtime(&file, SystemTime::UNIX_EPOCH + Duration::from_secs(random.below(1 << 30)));
+            Ok(())
+        }
         1 if is_file => std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600 + random.below(64) as u32)),
         2 => std::fs::rename(&file, file.with_file_name(format!("renamed-{number}"))),
         3 => std::fs::rename(&file, &fresh),
-        4 => Ok(set_attribute(&file, "user.note", &random.bytes(5))),
+        4 => {
+            set_attribute(&file, "user.note", &random.bytes(5));
+            Ok(())
+        }
         5 => rustix::fs::lremovexattr(&file, "user.note").map_err(Into::into),
         6 => std::fs::remove_file(&file).and_then(|()| symlink("elsewhere", &file)),
         7 if is_file => {
@@ -254,7 +260,10 @@ fn mutate(source: &Path, random: &mut Random, number: usize) -> String {
         13 => std::fs::hard_link(&file, &fresh),
         14 => std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o700 + random.below(64) as u32)),
         15 => std::os::unix::fs::lchown(&file, Some(random.below(3) as u32), Some(random.below(3) as u32)),
-        _ => Ok(set_attribute(&folder, "user.note", &random.bytes(5))),
+        _ => {
+            set_attribute(&folder, "user.note", &random.bytes(5));
+            Ok(())
+        }
     };
     format!("change {kind} of {} or {}", file.display(), folder.display())
 }
