@@ -15,9 +15,9 @@
 //!
 //! **Resumable.** A second run into the same target compares what is there chunk by chunk and fetches what differs.
 //!
-//! **Bounded memory.** Work goes in batches of bounded size, reads are at most 8 MiB for each thread, and open files
-//! and folders are counted. What grows with the snapshot is one record for each file with several names, until all of
-//! its names were seen.
+//! **Bounded memory.** Work goes in batches of bounded size, a thread reads at most 8 MiB at a time and has 4 MiB of room
+//! to open them, and open files and folders are counted. What grows with the snapshot is one record for each file with
+//! several names, until all of its names were seen.
 //!
 //! The repository is only read. Owners that only root may set are counted; entries of an unknown type are named and
 //! left out.
