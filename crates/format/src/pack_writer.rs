@@ -126,10 +126,13 @@ impl PackWriter {
             let wanted = compressor.compression() != Compression::Off || kind == BlobKind::Tree;
             wanted && compressor.append_if_smaller(plain, &mut self.bytes)
         });
-        if !compressed {
-            self.bytes.extend_from_slice(plain);
+        if compressed {
+            master.seal_in_place(&mut self.bytes, start);
+        } else {
+            // Encrypted on the way into the pack, which spares a copy.
+            self.bytes.truncate(start);
+            master.seal_into(&mut self.bytes, plain);
         }
-        master.seal_in_place(&mut self.bytes, start);
         // A compressed blob is not empty and within the limit checked above.
         let uncompressed_length = compressed.then(|| NonZeroU32::new(plain.len() as u32)).flatten();
         self.enter(kind, id, start, uncompressed_length)

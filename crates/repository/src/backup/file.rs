@@ -263,14 +263,10 @@ impl Walk<'_> {
     /// Stores the chunks of one window.
     fn window(&self, bench: &mut Bench, window: Window) -> Result<()> {
         let Window { of, bytes, chunks, first } = window;
-        let mut ids = Vec::with_capacity(chunks.len());
-        // Two at a time are as fast as all at once, and leave the text in the cache for what comes after hashing.
-        for pair in chunks.chunks(2) {
-            self.check_cancel()?;
-            let texts: Vec<&[u8]> = pair.iter().map(|chunk| bytes.get(chunk.clone()).unwrap_or_default()).collect();
-            ids.extend(self.ingest.save_each(bench, BlobKind::Data, &texts)?);
-            self.observer().progress().done(0, texts.iter().map(|text| text.len() as u64).sum());
-        }
+        let texts: Vec<&[u8]> = chunks.iter().map(|chunk| bytes.get(chunk.clone()).unwrap_or_default()).collect();
+        // All at once: of two chunks that are hashed side by side the longer one would run alone at its end.
+        let ids = self.ingest.save_each(bench, BlobKind::Data, &texts)?;
+        self.observer().progress().done(0, texts.iter().map(|text| text.len() as u64).sum());
         self.ingest.windows.give_back(bytes);
         let mut content = threads::lock(&of.content);
         let end = first + ids.len();

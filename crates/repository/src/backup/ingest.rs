@@ -126,6 +126,7 @@ impl<'a> Ingest<'a> {
     pub(super) fn save_each(&self, bench: &mut Bench, kind: BlobKind, plains: &[&[u8]]) -> Result<Vec<Id>> {
         let ids = format::hash_each(plains);
         for (id, plain) in ids.iter().zip(plains) {
+            self.indexed.repository.cancel().check()?;
             self.store(bench, kind, *id, plain)?;
         }
         Ok(ids)

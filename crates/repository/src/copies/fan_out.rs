@@ -201,7 +201,8 @@ impl<'a> FanOut<'a> {
     pub fn is_pressed(&self) -> bool {
         let board = self.shared.board();
         let queued = board.copies.iter().filter(|lane| lane.open).map(|lane| lane.queued_bytes).min();
-        queued.is_some_and(|bytes| bytes >= QUEUE_BYTES_MAX / 2)
+        // Packs come in pairs: two that have just been handed over are no queue.
+        queued.is_some_and(|bytes| bytes >= QUEUE_BYTES_MAX / 4 * 3)
     }
 
     /// Tells copy `number` to fetch a file that other copies have, in the order of its queue.

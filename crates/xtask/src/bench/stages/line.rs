@@ -29,6 +29,7 @@ pub(super) struct Line {
     known: HashSet<Id>,
     pack: Vec<u8>,
     waiting: Vec<Vec<u8>>,
+    spare: Vec<Vec<u8>>,
     opened: Vec<u8>,
     plain: Vec<u8>,
     folder: PathBuf,
@@ -57,6 +58,7 @@ impl Line {
             known: HashSet::new(),
             pack: Vec::with_capacity(PACK_BYTES + BLOB_BYTES_MAX),
             waiting: Vec::new(),
+            spare: Vec::new(),
             opened: Vec::new(),
             plain: Vec::new(),
             folder: folder.to_path_buf(),
@@ -79,22 +81,25 @@ impl Line {
         let start = pack.len();
         let compressed = times.add(Stage::Compress, || {
             pack.extend_from_slice(&[0; NONCE_BYTES]);
-            let smaller = compressor.compress_into(blob, pack);
-            if !smaller {
-                pack.extend_from_slice(blob);
-            }
-            smaller
+            compressor.compress_into(blob, pack)
         });
-        times.add(Stage::Seal, || master.seal_in_place(pack, start));
+        times.add(Stage::Seal, || {
+            if compressed {
+                master.seal_in_place(pack, start);
+            } else {
+                pack.truncate(start);
+                master.seal_into(pack, blob);
+            }
+        });
         let same = times.add(Stage::Verify, || {
+            if !compressed {
+                return Ok(master.opens_to(&pack[start..], blob));
+            }
             opened.clear();
             opened.extend_from_slice(&pack[start..]);
             let stored = master.open_in_place(opened)?;
-            if compressed {
-                decompressor.decompress_into(stored, Some(blob.len()), BLOB_BYTES_MAX, plain)?;
-                return Ok(plain.as_slice() == blob);
-            }
-            Ok(&*stored == blob)
+            decompressor.decompress_into(stored, Some(blob.len()), BLOB_BYTES_MAX, plain)?;
+            Ok(plain.as_slice() == blob)
         });
         if !same.map_err(|error: format::FormatError| format!("a sealed blob does not open: {error}"))? {
             return Err("a sealed blob holds something else".to_owned());
@@ -106,12 +111,12 @@ impl Line {
     }
 
     fn close_pack(&mut self) -> Result<(), String> {
-        let next = Vec::with_capacity(PACK_BYTES + BLOB_BYTES_MAX);
+        // The buffer of a written pack is a later one's, as it is in a backup: fresh memory would cost page faults.
+        let next = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(PACK_BYTES + BLOB_BYTES_MAX));
         self.waiting.push(std::mem::replace(&mut self.pack, next));
         if self.waiting.len() == PACKS_HASHED_TOGETHER {
             self.write_waiting()?;
         }
-        // The buffer of a written pack is the next one's, as it is in a backup.
         Ok(())
     }
 
@@ -125,6 +130,10 @@ impl Line {
                 self.times.add(Stage::Write, || File::create(&path).and_then(|mut file| file.write_all(bytes)));
             written.and_then(|()| fs::remove_file(&path)).map_err(|error| format!("cannot write a pack: {error}"))?;
         }
+        self.spare.extend(packs.into_iter().map(|mut pack| {
+            pack.clear();
+            pack
+        }));
         Ok(())
     }
 
