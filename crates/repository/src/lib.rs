@@ -19,6 +19,7 @@
 
 pub mod backup;
 pub mod browse;
+mod buffers;
 mod cache_folder;
 pub mod check;
 pub mod copies;

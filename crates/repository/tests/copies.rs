@@ -11,43 +11,12 @@ use format::{FileKind, FileName};
 use model::{FaultKind, Verdict};
 use repository::backup::backup;
 use repository::copies::sync::sync;
-use repository::{Error, Event, Repository};
-use room::{PASSWORD, Room, small_tree};
+use repository::{Error, Event};
+use room::{Copies, Room, plain, three_copies, with_faults};
 use testkit::{Act, Faulty, Gate, MemoryFolder, Script, Verb, When};
 
-/// A repository on three copies in memory, with one snapshot of `source`.
-fn three_copies(room: &Room) -> [Arc<MemoryFolder>; 3] {
-    small_tree(&room.path("source"));
-    let copies = ["first", "second", "third"].map(|name| Arc::new(MemoryFolder::new(name)));
-    let request =
-        repository::InitRequest { cost: format::ScryptCost::FAST_FOR_TESTS, ..repository::InitRequest::default() };
-    let repository = Repository::init(
-        copies.each_ref().map(|copy| copy.clone() as Arc<dyn Destination>).to_vec(),
-        &PASSWORD.to_owned().into(),
-        &request,
-        room.surroundings(),
-    );
-    room.backup(&repository.unwrap(), Path::new("source"));
-    copies
-}
-
-fn with_faults(
-    copies: &[Arc<MemoryFolder>; 3],
-    number: usize,
-    script: Script,
-) -> (Vec<Arc<dyn Destination>>, Arc<Faulty<MemoryFolder>>) {
-    let faulty = Arc::new(Faulty::new(copies[number].clone(), script));
-    let mut destinations: Vec<Arc<dyn Destination>> = copies.iter().map(|copy| copy.clone() as _).collect();
-    destinations[number] = faulty.clone();
-    (destinations, faulty)
-}
-
-fn plain(copies: &[Arc<MemoryFolder>; 3]) -> Vec<Arc<dyn Destination>> {
-    copies.iter().map(|copy| copy.clone() as _).collect()
-}
-
 /// Everything but locks must be equal.
-fn assert_equal_copies(copies: &[Arc<MemoryFolder>; 3]) {
+fn assert_equal_copies(copies: &Copies) {
     let without_locks = |copy: &MemoryFolder| {
         let mut files = copy.files();
         files.retain(|name, _| name.kind() != FileKind::Lock);

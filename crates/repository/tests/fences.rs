@@ -15,36 +15,9 @@ use model::{Fault, FaultKind, Verdict};
 use repository::backup::backup;
 use repository::copies::sync::sync;
 use repository::locks::LockMode;
-use repository::{Error, Event, InitRequest, Repository};
-use room::{PASSWORD, Room, small_tree};
+use repository::{Error, Event};
+use room::{Room, plain, three_copies, with_faults};
 use testkit::{Act, Faulty, Gate, MemoryFolder, Script, Verb, When};
-
-type Copies = [Arc<MemoryFolder>; 3];
-
-/// A repository on three copies in memory, with one snapshot of `source`.
-fn three_copies(room: &Room) -> Copies {
-    small_tree(&room.path("source"));
-    let copies = ["first", "second", "third"].map(|name| Arc::new(MemoryFolder::new(name)));
-    let request = InitRequest { cost: format::ScryptCost::FAST_FOR_TESTS, ..InitRequest::default() };
-    let repository = Repository::init(plain(&copies), &PASSWORD.to_owned().into(), &request, room.surroundings());
-    room.backup(&repository.unwrap(), Path::new("source"));
-    copies
-}
-
-fn plain(copies: &Copies) -> Vec<Arc<dyn Destination>> {
-    copies.iter().map(|copy| copy.clone() as _).collect()
-}
-
-fn with_faults(
-    copies: &Copies,
-    number: usize,
-    script: Script,
-) -> (Vec<Arc<dyn Destination>>, Arc<Faulty<MemoryFolder>>) {
-    let faulty = Arc::new(Faulty::new(copies[number].clone(), script));
-    let mut destinations = plain(copies);
-    destinations[number] = faulty.clone();
-    (destinations, faulty)
-}
 
 fn remove_locks(copy: &MemoryFolder) {
     copy.names(FileKind::Lock).into_iter().for_each(|name| drop(copy.take(name)));

@@ -9,28 +9,12 @@ use std::sync::Arc;
 use destinations::Destination;
 use format::{FileKind, FileName};
 use model::Verdict;
+use repository::Event;
 use repository::backup::backup;
 use repository::check::{CheckRequest, ReadData, check};
 use repository::copies::sync::sync;
-use repository::{Event, InitRequest, Repository};
-use room::{PASSWORD, Room, small_tree};
+use room::{Room, plain, three_copies};
 use testkit::{Act, Faulty, MemoryFolder, Script, Verb, When};
-
-type Copies = [Arc<MemoryFolder>; 3];
-
-/// A repository on three copies in memory, with one snapshot of `source`.
-fn three_copies(room: &Room) -> Copies {
-    small_tree(&room.path("source"));
-    let copies = ["first", "second", "third"].map(|name| Arc::new(MemoryFolder::new(name)));
-    let request = InitRequest { cost: format::ScryptCost::FAST_FOR_TESTS, ..InitRequest::default() };
-    let repository = Repository::init(plain(&copies), &PASSWORD.to_owned().into(), &request, room.surroundings());
-    room.backup(&repository.unwrap(), Path::new("source"));
-    copies
-}
-
-fn plain(copies: &Copies) -> Vec<Arc<dyn Destination>> {
-    copies.iter().map(|copy| copy.clone() as _).collect()
-}
 
 fn is_sound(room: &Room, copy: &Arc<MemoryFolder>) -> bool {
     let repository = room.open_with(vec![copy.clone()]).unwrap();

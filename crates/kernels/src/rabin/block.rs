@@ -15,6 +15,36 @@ const GROUP_BYTES: usize = WINDOW_BYTES;
 /// Fewer places than this are scanned byte by byte.
 const PLACES_MIN: usize = 256;
 
+/// Deals 16 rows like the two halves of a pack of cards, byte by byte: this moves the bits of a byte's row and column, taken
+/// as one number, one place on. `$lower` and `$upper` deal the lower and upper halves of two rows of the vector at hand.
+/// Written out, because a loop would go through memory.
+#[cfg(target_arch = "x86_64")]
+macro_rules! dealt {
+    ($pack:expr, $lower:ident, $upper:ident) => {{
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = $pack;
+        [
+            $lower(a, i),
+            $upper(a, i),
+            $lower(b, j),
+            $upper(b, j),
+            $lower(c, k),
+            $upper(c, k),
+            $lower(d, l),
+            $upper(d, l),
+            $lower(e, m),
+            $upper(e, m),
+            $lower(f, n),
+            $upper(f, n),
+            $lower(g, o),
+            $upper(g, o),
+            $lower(h, p),
+            $upper(h, p),
+        ]
+    }};
+}
+#[cfg(target_arch = "x86_64")]
+pub(super) use dealt;
+
 /// Lanes over one block: lane i looks at `lane_places` places from `starts[i]` on, and reads as many bytes behind that
 /// place and a window in front of it. Starts never decrease, so that the first cut of the first lane wins.
 pub(super) struct Block<'a, const LANES: usize> {

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::WINDOW_BYTES;
-use super::block::{self, Block, FirstCut, STEPS};
+use super::block::{self, Block, FirstCut, STEPS, dealt};
 use super::maps::{Maps, PLANES, SPLIT_BITS, TAKEN_FROM_BYTE_BEFORE, matrix};
 use super::tables::Tables;
 use crate::cpu::Features;
@@ -156,28 +156,9 @@ unsafe fn transpose(block: &Block<'_, LANES>, row: usize, rows: &mut Rows) {
     }
 }
 
-/// Deals rows like the two halves of a pack of cards, byte by byte: this moves the bits of a byte's row and column, taken
-/// as one number, one place on. Written out, because a loop would go through memory.
+/// See [`dealt`].
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
 fn deal(pack: [__m512i; STEPS]) -> [__m512i; STEPS] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = pack;
-    [
-        _mm512_unpacklo_epi8(a, i),
-        _mm512_unpackhi_epi8(a, i),
-        _mm512_unpacklo_epi8(b, j),
-        _mm512_unpackhi_epi8(b, j),
-        _mm512_unpacklo_epi8(c, k),
-        _mm512_unpackhi_epi8(c, k),
-        _mm512_unpacklo_epi8(d, l),
-        _mm512_unpackhi_epi8(d, l),
-        _mm512_unpacklo_epi8(e, m),
-        _mm512_unpackhi_epi8(e, m),
-        _mm512_unpacklo_epi8(f, n),
-        _mm512_unpackhi_epi8(f, n),
-        _mm512_unpacklo_epi8(g, o),
-        _mm512_unpackhi_epi8(g, o),
-        _mm512_unpacklo_epi8(h, p),
-        _mm512_unpackhi_epi8(h, p),
-    ]
+    dealt!(pack, _mm512_unpacklo_epi8, _mm512_unpackhi_epi8)
 }

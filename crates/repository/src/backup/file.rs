@@ -92,7 +92,8 @@ struct ReadFiles {
 }
 
 impl Walk<'_> {
-    /// Reads many small files, then stores them all.
+    /// Reads files: small ones one after the other, then stores them all; a large one by windows, the last of which settles
+    /// it.
     pub(super) fn batch(&self, bench: &mut Bench, files: Vec<File>) -> Result<()> {
         let mut buffer = std::mem::take(&mut bench.small_files);
         if buffer.is_empty() {
@@ -157,16 +158,6 @@ impl Walk<'_> {
             self.finish(bench, file, content)?;
         }
         Ok(())
-    }
-
-    /// Reads one file and settles it, or sees to it that its last window does.
-    pub(super) fn file(&self, bench: &mut Bench, file: File) -> Result<()> {
-        self.check_cancel()?;
-        match self.open(bench, file)? {
-            Some(open) if open.file.size() < SMALL_BYTES_MAX => self.batch(bench, vec![open.file]),
-            Some(open) => self.large(bench, open, &[]),
-            None => Ok(()),
-        }
     }
 
     /// Opens a file; none when it was settled because that cannot be done.

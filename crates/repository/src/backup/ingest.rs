@@ -15,7 +15,7 @@ use format::{
 };
 use model::Id;
 
-use super::buffers::Buffers;
+use crate::buffers::Buffers;
 use crate::copies::fan_out::FanOut;
 use crate::error::{Error, Result};
 use crate::repository::Indexed;

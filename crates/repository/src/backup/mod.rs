@@ -10,7 +10,6 @@
 
 mod above;
 mod accounts;
-mod buffers;
 mod crew;
 mod descend;
 mod entries;

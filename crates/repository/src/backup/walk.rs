@@ -83,7 +83,7 @@ impl<'a> Walk<'a> {
         self.crew.shift(|task| match task {
             Task::Folder(task) => self.folder(bench, *task),
             Task::Batch(files) => self.batch(bench, files),
-            Task::File(file) => self.file(bench, *file),
+            Task::File(file) => self.batch(bench, vec![*file]),
             Task::Window(window) => self.handed_out(bench, window),
         })
     }

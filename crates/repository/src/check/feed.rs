@@ -25,6 +25,11 @@ const TOGETHER: usize = 2;
 /// Results that may wait for the collector, for each worker.
 const WAITING_FOR_EACH: usize = 4;
 
+/// Things that are read, wait or are worked on at one time, at the most.
+pub(super) fn most_at_once(workers: usize) -> usize {
+    READS_MAX + workers * TOGETHER
+}
+
 /// What a worker does with its tools and one or two things that were read.
 pub(super) type Work<'p, J, F, R, T> = dyn Fn(&mut T, Vec<(&J, F)>) -> Vec<R> + Sync + 'p;
 

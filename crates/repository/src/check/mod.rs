@@ -29,6 +29,7 @@ use std::sync::atomic::Ordering;
 use format::BlobKind;
 use model::Id;
 
+use crate::buffers::Buffers;
 use crate::error::{Error, Result};
 use crate::locks::LockMode;
 use crate::opener::Opener;
@@ -39,7 +40,7 @@ use bits::Bits;
 use catalog::Catalog;
 use compare::Side;
 use graph::Graph;
-use packs::{Job, Opened, Outcome, PackReader, Spare, Want};
+use packs::{Job, Opened, Outcome, PackReader, Want};
 use place::{Place, Trouble};
 use session::Session;
 use structure::{Listings, Structure};
@@ -172,7 +173,8 @@ fn read_packs(
     opened: &Opened,
 ) -> Result<()> {
     let known_bad = bad.clone();
-    let reader = PackReader { place: session.place, catalog, bad: &known_bad, opened, spare: &Spare::default() };
+    let spare = Buffers::new(feed::most_at_once(session.workers));
+    let reader = PackReader { place: session.place, catalog, bad: &known_bad, opened, spare: &spare };
     let plan = feed::Plan {
         workers: session.workers,
         cancel: session.cancel,

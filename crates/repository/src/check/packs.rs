@@ -12,6 +12,7 @@ use super::bits::Bits;
 use super::catalog::{Catalog, CatalogPack};
 use super::graph::TreeFacts;
 use super::place::{Place, Read, Trouble, WRONG_NAME};
+use crate::buffers::Buffers;
 use crate::opener::Opener;
 use crate::threads;
 
@@ -65,22 +66,8 @@ pub(super) struct PackReader<'a> {
     /// Blobs that are known to be bad before trees are read.
     pub(super) bad: &'a Bits,
     pub(super) opened: &'a Opened,
-    pub(super) spare: &'a Spare,
-}
-
-/// Memory of packs that were judged, for the next ones: fresh memory costs as much as reading into it.
-#[derive(Debug, Default)]
-pub(super) struct Spare(Mutex<Vec<Vec<u8>>>);
-
-impl Spare {
-    fn take(&self) -> Vec<u8> {
-        threads::lock(&self.0).pop().unwrap_or_default()
-    }
-
-    /// There are never more than were taken at one time, which the feed bounds.
-    fn give_back(&self, buffer: Vec<u8>) {
-        threads::lock(&self.0).push(buffer);
-    }
+    /// Memory of packs that were judged, for the next ones.
+    pub(super) spare: &'a Buffers,
 }
 
 /// What was read of a pack before anybody judged it; nothing of a pack that is not read whole and at once.

@@ -12,6 +12,7 @@ use model::Secret;
 use repository::backup::{BackupReport, BackupRequest, backup};
 use repository::{Cancel, Event, InitRequest, Observer, Progress, Repository, Surroundings, Who};
 use tempfile::TempDir;
+use testkit::{Faulty, MemoryFolder, Script};
 
 pub const PASSWORD: &str = "correct horse";
 
@@ -154,4 +155,34 @@ pub fn small_tree(folder: &Path) {
     std::fs::write(folder.join("inner/deep/large"), noise.take(5 << 20).collect::<Vec<u8>>()).unwrap();
     std::fs::write(folder.join("empty"), b"").unwrap();
     std::os::unix::fs::symlink("inner/deep/large", folder.join("link")).unwrap();
+}
+
+/// Three copies in memory.
+pub type Copies = [Arc<MemoryFolder>; 3];
+
+/// A repository on three copies in memory, with one snapshot of `source`.
+pub fn three_copies(room: &Room) -> Copies {
+    small_tree(&room.path("source"));
+    let copies = ["first", "second", "third"].map(|name| Arc::new(MemoryFolder::new(name)));
+    let request = InitRequest { cost: ScryptCost::FAST_FOR_TESTS, ..InitRequest::default() };
+    let repository = Repository::init(plain(&copies), &PASSWORD.to_owned().into(), &request, room.surroundings());
+    room.backup(&repository.unwrap(), Path::new("source"));
+    copies
+}
+
+/// The copies as they are.
+pub fn plain(copies: &Copies) -> Vec<Arc<dyn Destination>> {
+    copies.iter().map(|copy| copy.clone() as _).collect()
+}
+
+/// The copies, one of which follows a script.
+pub fn with_faults(
+    copies: &Copies,
+    number: usize,
+    script: Script,
+) -> (Vec<Arc<dyn Destination>>, Arc<Faulty<MemoryFolder>>) {
+    let faulty = Arc::new(Faulty::new(copies[number].clone(), script));
+    let mut destinations = plain(copies);
+    destinations[number] = faulty.clone();
+    (destinations, faulty)
 }

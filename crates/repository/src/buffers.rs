@@ -9,24 +9,24 @@ use crate::threads;
 
 /// Spare buffers of about the same size.
 #[derive(Debug, Clone)]
-pub(super) struct Buffers {
+pub(crate) struct Buffers {
     spare: Arc<Mutex<Vec<Vec<u8>>>>,
     /// More than so many are given back to the system.
     spare_max: usize,
 }
 
 impl Buffers {
-    pub(super) fn new(spare_max: usize) -> Self {
+    pub(crate) fn new(spare_max: usize) -> Self {
         Self { spare: Arc::default(), spare_max }
     }
 
     /// A spare buffer as it was given back, or a new and empty one.
-    pub(super) fn take(&self) -> Vec<u8> {
+    pub(crate) fn take(&self) -> Vec<u8> {
         threads::lock(&self.spare).pop().unwrap_or_default()
     }
 
     /// A spare buffer of exactly `length` bytes, whatever they are.
-    pub(super) fn take_filled(&self, length: usize) -> Vec<u8> {
+    pub(crate) fn take_filled(&self, length: usize) -> Vec<u8> {
         let mut buffer = self.take();
         // A new one comes from the system as zeros, untouched.
         if buffer.capacity() == 0 {
@@ -37,7 +37,7 @@ impl Buffers {
         }
     }
 
-    pub(super) fn give_back(&self, buffer: Vec<u8>) {
+    pub(crate) fn give_back(&self, buffer: Vec<u8>) {
         let mut spare = threads::lock(&self.spare);
         if spare.len() < self.spare_max {
             spare.push(buffer);
@@ -45,7 +45,7 @@ impl Buffers {
     }
 
     /// The buffer as bytes that can be shared; it comes back when the last holder lets go.
-    pub(super) fn share(&self, buffer: Vec<u8>) -> Bytes {
+    pub(crate) fn share(&self, buffer: Vec<u8>) -> Bytes {
         Bytes::from_owner(Lent { buffer, home: self.clone() })
     }
 }
