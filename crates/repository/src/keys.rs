@@ -20,16 +20,16 @@ use crate::repository::Repository;
 /// Key files that are tried with a password before giving up; restic tries 20.
 const KEYS_TRIED_MAX: usize = 100;
 
-/// Tries the password on the key files until one opens whose master key `fits` the repository.
+/// Tries the password on the key files of `holdings` until one opens whose master key `fits` the repository.
 ///
 /// One that does not fit was left behind by an init that broke off before its `config`, or that another one overtook.
 pub(crate) fn unlock_master(
     copies: &CopySet,
+    holdings: Holdings,
     password: &Secret,
     cancel: &Cancel,
     fits: impl Fn(&MasterKey) -> bool,
 ) -> Result<Unlocked> {
-    let holdings = Holdings::gather(copies, FileKind::Key)?;
     if holdings.files.is_empty() {
         let damage = Damage {
             copy: copies.places(),

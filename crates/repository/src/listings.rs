@@ -10,6 +10,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use format::{BlobKind, Decompressor, MasterKey, PackedBlob};
 use model::Id;
@@ -25,6 +26,9 @@ const WINDOWS_MAX: usize = 16;
 
 /// Listings that are read alone before windows begin to pay: who looks at a few needs no list of all.
 const ALONE_MAX: usize = 24;
+
+/// A copy that needs so long for one listing is far, and windows pay from the next one on.
+const FAR: Duration = Duration::from_millis(8);
 
 /// A line of the grid in a pack.
 type Line = (Id, u64);
@@ -43,6 +47,7 @@ struct Kept {
     order: VecDeque<Line>,
     loading: HashSet<Line>,
     asked: usize,
+    is_far: bool,
 }
 
 /// The windows of one operation.
@@ -87,13 +92,20 @@ impl Listings {
         opened.ok()
     }
 
+    /// A listing was read alone, and took so long.
+    pub(crate) fn read_alone(&self, took: Duration) {
+        if took >= FAR {
+            threads::lock(&self.kept).is_far = true;
+        }
+    }
+
     /// The window at a line. When nobody has it, the caller is to read it; whoever else wants it waits for that. None
     /// while windows do not pay yet.
     #[expect(clippy::option_option, reason = "nothing to be had, and to be read, are two answers")]
     fn kept_or_mine(&self, line: &Line, entry: &PackedBlob) -> Option<Option<Arc<Window>>> {
         let mut kept = threads::lock(&self.kept);
         kept.asked += 1;
-        if kept.asked <= ALONE_MAX {
+        if kept.asked <= ALONE_MAX && !kept.is_far {
             return None;
         }
         loop {

@@ -15,10 +15,12 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use destinations::Destination;
+use destinations::{Destination, Listed};
 use format::{FileKind, FileName, Lock, Moment};
 use model::{Fault, FaultKind, Id};
 
+use crate::copies::Answers;
+use crate::copies::status::Holdings;
 use crate::error::{Damage, Error, Result};
 use crate::observer::Event;
 use crate::repository::Repository;
@@ -165,12 +167,24 @@ impl Drop for Guard {
 impl Repository {
     /// Locks every live copy, waiting as long as the user allows.
     pub fn lock(&self, mode: LockMode) -> Result<Guard> {
+        self.lock_beside(mode, None).map(|(guard, _)| guard)
+    }
+
+    /// As [`Repository::lock`], and lists `kind` in the same round trip in which our lock, which is there by then, is
+    /// compared with the others'.
+    pub(crate) fn lock_and_list(&self, mode: LockMode, kind: FileKind) -> Result<(Guard, Holdings)> {
+        let (guard, answers) = self.lock_beside(mode, Some(kind))?;
+        Ok((guard, Holdings::of_listings(kind, self.copies.listings(answers)?)))
+    }
+
+    fn lock_beside(&self, mode: LockMode, kind: Option<FileKind>) -> Result<(Guard, Answers<Vec<Listed>>)> {
         if self.surroundings.no_lock {
-            return Ok(self.guard(Vec::new(), mode));
+            let answers = self.copies.ask_each(|destination| list_if_wanted(destination, kind));
+            return Ok((self.guard(Vec::new(), mode), answers));
         }
         let started = self.clock().monotonic();
         loop {
-            match self.try_lock(mode) {
+            match self.try_lock(mode, kind) {
                 Err(Error::Locked { .. }) if self.clock().monotonic() - started < self.surroundings.retry_lock => {
                     self.pause(RETRY_EVERY)?;
                 }
@@ -190,8 +204,10 @@ impl Repository {
         Ok(())
     }
 
-    fn try_lock(&self, mode: LockMode) -> Result<Guard> {
-        self.refuse_if_locked(mode, None)?;
+    fn try_lock(&self, mode: LockMode, kind: Option<FileKind>) -> Result<(Guard, Answers<Vec<Listed>>)> {
+        // This look only spares others the sight of a lock of ours that is taken back; so an old one does.
+        let at_opening = threads::lock(&self.locks_at_opening).take();
+        self.refuse_if_locked(mode, None, at_opening.unwrap_or_else(|| self.list_locks()))?;
         let lock = self.own_lock(mode);
         let (name, bytes) = self.seal_file(FileKind::Lock, &lock.to_bytes());
         let mut posts = Vec::new();
@@ -211,8 +227,17 @@ impl Repository {
         if self.copies.live().next().is_none() {
             return Err(self.copies.none_left());
         }
-        self.refuse_if_locked(mode, name.id())?;
-        Ok(guard)
+        let answers = self.copies.ask_each(|destination| async move {
+            futures::join!(destination.list(FileKind::Lock), list_if_wanted(destination, kind))
+        });
+        let mut listings = Vec::new();
+        let mut locks = Vec::new();
+        for (number, (of_locks, of_kind)) in answers {
+            locks.push((number, of_locks));
+            listings.push((number, of_kind));
+        }
+        self.refuse_if_locked(mode, name.id(), locks)?;
+        Ok((guard, listings))
     }
 
     fn own_lock(&self, mode: LockMode) -> Lock {
@@ -242,8 +267,8 @@ impl Repository {
     }
 
     /// Reads the locks of every live copy and refuses when one of them excludes `mode`.
-    fn refuse_if_locked(&self, mode: LockMode, own: Option<Id>) -> Result<()> {
-        let Locks { found, unread } = self.look_for_locks(own)?;
+    fn refuse_if_locked(&self, mode: LockMode, own: Option<Id>, listings: Answers<Vec<Listed>>) -> Result<()> {
+        let Locks { found, unread } = self.read_locks(own, listings)?;
         for (number, fault) in unread {
             self.pass_over_unread(mode, number, fault)?;
         }
@@ -279,16 +304,21 @@ impl Repository {
     /// Every lock of every live copy, once each. A lock that cannot be read is an error: nobody knows what it means; one
     /// that vanishes while it is read is gone.
     pub fn locks(&self) -> Result<Vec<FoundLock>> {
-        let Locks { found, unread } = self.look_for_locks(None)?;
+        let Locks { found, unread } = self.read_locks(None, self.list_locks())?;
         unread.into_iter().next().map_or(Ok(found), |(_, fault)| Err(fault.into()))
     }
 
-    /// All but our `own`, which nobody has to read again.
-    fn look_for_locks(&self, own: Option<Id>) -> Result<Locks> {
+    fn list_locks(&self) -> Answers<Vec<Listed>> {
+        self.copies.ask_each(|destination| destination.list(FileKind::Lock))
+    }
+
+    /// All of `listings` but our `own`, which nobody has to read again.
+    fn read_locks(&self, own: Option<Id>, listings: Answers<Vec<Listed>>) -> Result<Locks> {
         let mut locks = Locks { found: Vec::new(), unread: Vec::new() };
-        for (number, answer) in self.copies.ask_each(|destination| destination.list(FileKind::Lock)) {
+        for (number, answer) in listings {
             let copy = &self.copies.all()[number];
             let listed = match answer {
+                _ if !copy.is_live() => continue,
                 Ok(listed) => listed,
                 // A place without a folder for locks has none.
                 Err(fault) if fault.kind == FaultKind::NotFound => continue,
@@ -355,7 +385,7 @@ impl Repository {
     pub fn unlock(&self, remove_all: bool) -> Result<usize> {
         let mut ids: Vec<Id> = Vec::new();
         if remove_all {
-            for (_, answer) in self.copies.ask_each(|destination| destination.list(FileKind::Lock)) {
+            for (_, answer) in self.list_locks() {
                 ids.extend(answer?.into_iter().map(|file| file.id));
             }
             ids.sort_unstable();
@@ -365,6 +395,13 @@ impl Repository {
         }
         ids.iter().try_for_each(|&id| self.remove_lock(id))?;
         Ok(ids.len())
+    }
+}
+
+async fn list_if_wanted(destination: &dyn Destination, kind: Option<FileKind>) -> Result<Vec<Listed>, Fault> {
+    match kind {
+        Some(kind) => destination.list(kind).await,
+        None => Ok(Vec::new()),
     }
 }
 

@@ -5,15 +5,15 @@
 //! different repositories are refused before a byte is written, and a copy with a damaged `config` or key is named and
 //! left out instead of failing everything.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use destinations::{Destination, Span};
+use destinations::{Destination, Listed, Span};
 use format::{Chunker, Config, FileKind, FileName, KeyFile, KeyOwner, MasterKey, Polynomial, ScryptCost};
 use model::{Fault, FaultKind, Id, Secret};
 
-use crate::copies::CopySet;
 use crate::copies::status::Holdings;
+use crate::copies::{Answers, CopySet};
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::repository::{Repository, Surroundings, copy_set};
@@ -76,7 +76,7 @@ impl Repository {
         made?;
         remove_keys(&copies, &left_over);
         let chunker = Chunker::new(config.chunker_polynomial);
-        Ok(Self { copies, config, master, key_id, chunker, surroundings })
+        Ok(Self { copies, config, master, key_id, chunker, surroundings, locks_at_opening: Mutex::default() })
     }
 
     /// Opens the repository of which these are the copies.
@@ -89,13 +89,17 @@ impl Repository {
         surroundings: Surroundings,
     ) -> Result<Self> {
         let copies = copy_set(destinations, &surroundings)?;
-        let configs = read_configs(&copies)?;
-        let unlocked = keys::unlock_master(&copies, password, &surroundings.cancel, |master| {
+        let FirstLook { configs, keys, locks } = FirstLook::at(&copies);
+        let configs = read_configs(&copies, configs)?;
+        let keys = Holdings::of_listings(FileKind::Key, copies.listings(keys)?);
+        let unlocked = keys::unlock_master(&copies, keys, password, &surroundings.cancel, |master| {
             configs.iter().any(|(_, sealed)| master.open(sealed).is_ok())
         })?;
         let config = agree_on_config(&copies, &configs, &unlocked.master, &unlocked.holdings)?;
         let chunker = Chunker::new(config.chunker_polynomial);
-        Ok(Self { copies, config, master: unlocked.master, key_id: unlocked.id, chunker, surroundings })
+        let locks_at_opening = Mutex::new(Some(locks));
+        let Unlocked { master, id: key_id, .. } = unlocked;
+        Ok(Self { copies, config, master, key_id, chunker, surroundings, locks_at_opening })
     }
 }
 
@@ -159,11 +163,34 @@ where
     Ok(())
 }
 
-/// Reads `config` everywhere. At least one copy has one, or the error says which of the four cases it is.
-fn read_configs(copies: &CopySet) -> Result<Vec<(usize, Bytes)>> {
+/// What is asked of every copy at once before anything is known, because each question would cost a round trip.
+struct FirstLook {
+    configs: Answers<Bytes>,
+    keys: Answers<Vec<Listed>>,
+    locks: Answers<Vec<Listed>>,
+}
+
+impl FirstLook {
+    fn at(copies: &CopySet) -> Self {
+        let answers = copies.ask_each(|destination| async move {
+            let config = destination.read(FileName::CONFIG, Span::Whole);
+            futures::join!(config, destination.list(FileKind::Key), destination.list(FileKind::Lock))
+        });
+        let mut look = Self { configs: Vec::new(), keys: Vec::new(), locks: Vec::new() };
+        for (number, (config, keys, locks)) in answers {
+            look.configs.push((number, config));
+            look.keys.push((number, keys));
+            look.locks.push((number, locks));
+        }
+        look
+    }
+}
+
+/// Every copy's `config`. At least one copy has one, or the error says which of the four cases it is.
+fn read_configs(copies: &CopySet, answers: Answers<Bytes>) -> Result<Vec<(usize, Bytes)>> {
     let mut configs = Vec::new();
     let mut faults = Vec::new();
-    for (number, answer) in copies.ask_each(|destination| destination.read(FileName::CONFIG, Span::Whole)) {
+    for (number, answer) in answers {
         match answer {
             Ok(bytes) => configs.push((number, bytes)),
             Err(fault) => faults.push((number, fault)),

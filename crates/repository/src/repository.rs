@@ -1,17 +1,17 @@
 //! An open repository: its copies, its master key, and how its files are read.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use clock::Clock;
-use destinations::{Destination, Span};
+use destinations::{Destination, Listed, Span};
 use format::{BlobKind, Chunker, Config, Decompressor, FileName, MasterKey, Tree};
 use model::Id;
 use tokio::runtime::Handle;
 
 use crate::cache_folder::CacheFolder;
-use crate::copies::{CopySet, Holders};
+use crate::copies::{Answers, CopySet, Holders};
 use crate::error::{Error, Result};
 use crate::index::load::LoadedIndex;
 use crate::index::{Index, load};
@@ -62,6 +62,8 @@ pub struct Repository {
     pub(crate) key_id: Id,
     pub(crate) chunker: Chunker,
     pub(crate) surroundings: Surroundings,
+    /// What the first look at the copies saw of locks; whoever locks first takes it instead of asking again.
+    pub(crate) locks_at_opening: Mutex<Option<Answers<Vec<Listed>>>>,
 }
 
 impl std::fmt::Debug for Repository {
@@ -184,7 +186,13 @@ impl Indexed<'_> {
     pub fn tree(&self, id: &Id) -> Result<Tree> {
         let plain = match self.listing(id) {
             Some(plain) => plain,
-            None => self.blob(BlobKind::Tree, id)?,
+            None => {
+                let clock = self.repository.clock();
+                let began = clock.monotonic();
+                let plain = self.blob(BlobKind::Tree, id)?;
+                self.listings.read_alone(clock.monotonic().saturating_sub(began));
+                plain
+            }
         };
         Tree::parse(&plain).map_err(|source| Error::Format { what: format!("tree {id}"), source })
     }

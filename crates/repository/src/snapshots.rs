@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use format::{FileKind, FileName, Snapshot};
 use model::Id;
 
+use crate::cache_folder::RepositoryCache;
 use crate::copies::Holders;
 use crate::copies::status::Holdings;
 use crate::error::{Damage, Error, Result};
@@ -86,14 +87,23 @@ pub struct SnapshotChoice {
 impl Repository {
     /// Reads every snapshot of every live copy.
     pub fn snapshots(&self) -> Result<SnapshotListing> {
-        let holdings = Holdings::gather(self.copies(), FileKind::Snapshot)?;
+        self.snapshots_of(Holdings::gather(self.copies(), FileKind::Snapshot)?)
+    }
+
+    /// Reads the snapshots of `holdings`, those that this machine knows from its cache.
+    pub(crate) fn snapshots_of(&self, holdings: Holdings) -> Result<SnapshotListing> {
         let ids: Vec<Id> = holdings.files.keys().copied().collect();
         let next = AtomicUsize::new(0);
         let found = Mutex::new((Vec::with_capacity(ids.len()), Vec::new()));
+        let known = KnownSnapshots::of(self, &holdings);
         threads::run(threads::count().min(ids.len()).max(1) * 2, |_| {
             while let Some(&id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
                 self.cancel().check()?;
-                match self.snapshot_from(id, Holders::of(&holdings, &id)) {
+                let snapshot = match known.get(id) {
+                    Some(snapshot) => Ok(snapshot),
+                    None => self.snapshot_to_keep(id, Holders::of(&holdings, &id)),
+                };
+                match snapshot {
                     Ok(snapshot) => threads::lock(&found).0.push((id, snapshot)),
                     Err(Error::Interrupted) => return Err(Error::Interrupted),
                     Err(error) => threads::lock(&found).1.push(Damage {
@@ -116,8 +126,26 @@ impl Repository {
     }
 
     fn snapshot_from(&self, id: Id, holders: Holders) -> Result<Snapshot> {
+        self.parse_snapshot(id, &self.copies().read_whole(FileName::new(FileKind::Snapshot, id), holders)?)
+    }
+
+    fn snapshot_to_keep(&self, id: Id, holders: Holders) -> Result<Snapshot> {
+        let sealed = self.copies().read_whole(FileName::new(FileKind::Snapshot, id), holders)?;
+        let snapshot = self.parse_snapshot(id, &sealed)?;
+        self.keep_snapshot(id, &sealed);
+        Ok(snapshot)
+    }
+
+    /// Lets this machine remember a snapshot file.
+    pub(crate) fn keep_snapshot(&self, id: Id, sealed: &[u8]) {
+        if let Some(cache) = self.cache() {
+            cache.write(&format!("{KNOWN_PREFIX}{id}"), sealed);
+        }
+    }
+
+    fn parse_snapshot(&self, id: Id, sealed: &[u8]) -> Result<Snapshot> {
         let name = FileName::new(FileKind::Snapshot, id);
-        let plain = self.read_file(name, holders)?;
+        let plain = self.open_file(name, sealed)?;
         Snapshot::parse(&plain).map_err(|source| Error::Format { what: format!("snapshot `{}`", name.path()), source })
     }
 
@@ -157,6 +185,42 @@ impl Repository {
                 Err(Error::Snapshot(format!("{} snapshots begin with `{prefix}`: {ids}", several.len())))
             }
         }
+    }
+}
+
+/// Snapshot files that this machine keeps, sealed as they lie on the copies: their name is the hash of their bytes, so
+/// that nothing has to be believed.
+pub(crate) struct KnownSnapshots<'a> {
+    repository: &'a Repository,
+    cache: Option<RepositoryCache>,
+    names: HashSet<String>,
+}
+
+/// Their names in the cache begin with this; the id follows.
+const KNOWN_PREFIX: &str = "snapshot-";
+
+impl<'a> KnownSnapshots<'a> {
+    /// Those of `holdings`; others of which the copies know nothing any more are removed.
+    fn of(repository: &'a Repository, holdings: &Holdings) -> Self {
+        let cache = repository.cache();
+        let names = cache.iter().flat_map(RepositoryCache::names);
+        let of_snapshots = names.filter_map(|name| Some((name.strip_prefix(KNOWN_PREFIX)?.parse::<Id>().ok(), name)));
+        let (listed, gone): (Vec<_>, Vec<_>) =
+            of_snapshots.partition(|(id, _)| id.is_some_and(|id| holdings.files.contains_key(&id)));
+        // A listing of some of the copies says nothing about what the others have.
+        if holdings.asked.count_ones() as usize == repository.copies().all().len()
+            && let Some(cache) = &cache
+        {
+            gone.iter().for_each(|(_, name)| cache.remove(name));
+        }
+        Self { repository, cache, names: listed.into_iter().map(|(_, name)| name).collect() }
+    }
+
+    fn get(&self, id: Id) -> Option<Snapshot> {
+        let name = format!("{KNOWN_PREFIX}{id}");
+        let sealed = self.names.contains(&name).then(|| self.cache.as_ref()?.read(&name)).flatten()?;
+        let is_sound = format::hash(&sealed) == id;
+        is_sound.then(|| self.repository.parse_snapshot(id, &sealed).ok()).flatten()
     }
 }
 

@@ -41,7 +41,7 @@ use crate::copies::status::Holdings;
 use crate::copies::sync::{Sources, as_part, hand_over_lacking};
 use crate::error::{Damage, Error, Result};
 use crate::filter::Excludes;
-use crate::locks::{Fence, LockMode};
+use crate::locks::{Fence, Guard, LockMode};
 use crate::observer::{Event, Trouble};
 use crate::repository::{Indexed, Repository};
 use crate::snapshots::SnapshotListing;
@@ -153,10 +153,10 @@ pub fn backup(repository: &Repository, request: &BackupRequest) -> Result<Backup
     let started = repository.clock().monotonic();
     let now = repository.clock().local();
     let roots = Roots::new(&request.paths, &request.current_folder)?;
-    let guard = repository.lock(LockMode::Adding)?;
     // In this order, one after the other: a snapshot that is listed has its index in what is listed behind it, and an
     // index its packs. A backup that ends meanwhile would look damaged otherwise.
-    let listing = repository.snapshots()?;
+    let (guard, snapshots) = repository.lock_and_list(LockMode::Adding, FileKind::Snapshot)?;
+    let listing = repository.snapshots_of(snapshots)?;
     let mut indexed = repository.indexed()?;
     let packs = Holdings::gather(repository.copies(), FileKind::Pack)?;
     let has_lost_packs = forget_lost_packs(&mut indexed, &packs);
@@ -213,7 +213,7 @@ pub fn backup(repository: &Repository, request: &BackupRequest) -> Result<Backup
     };
     let (id, copies) = match fan_out {
         Some(fan_out) => {
-            let (id, copies) = write_snapshot(repository, fan_out, &snapshot)?;
+            let (id, copies) = write_snapshot(repository, fan_out, &snapshot, guard)?;
             if let Some(memory) = memory {
                 memory.leave(id, &metadata.accounts);
             }
@@ -304,13 +304,23 @@ fn walk_sources(walk: &Walk<'_>, roots: &Roots, request: &BackupRequest, parent_
     top.ok_or_else(|| Error::Request("the walk ended without a tree; please report this".to_owned()))
 }
 
-/// Writes the snapshot behind everything else, and reads it back from each copy that acknowledged it.
-fn write_snapshot(repository: &Repository, fan_out: FanOut<'_>, snapshot: &Snapshot) -> Result<(Id, Vec<CopyOutcome>)> {
+/// Writes the snapshot behind everything else, lets go of the locks, and reads it back from each copy that acknowledged it.
+fn write_snapshot(
+    repository: &Repository,
+    fan_out: FanOut<'_>,
+    snapshot: &Snapshot,
+    guard: Guard,
+) -> Result<(Id, Vec<CopyOutcome>)> {
     let (name, bytes) = repository.seal_file(FileKind::Snapshot, &snapshot.to_bytes());
     fan_out.put(name, bytes.clone())?;
     let mut outcomes = fan_out.finish();
     repository.cancel().check()?;
-    for (number, answer) in repository.copies().ask_each(|destination| destination.read(name, Span::Whole)) {
+    // The snapshot is there: nobody takes away any more what it needs, and our locks may go while it is read back.
+    let read_back = std::thread::scope(|scope| {
+        scope.spawn(move || drop(guard));
+        repository.copies().ask_each(|destination| destination.read(name, Span::Whole))
+    });
+    for (number, answer) in read_back {
         let fault = match answer {
             Ok(back) if back == bytes => continue,
             Ok(_) => {
@@ -327,6 +337,7 @@ fn write_snapshot(repository: &Repository, fan_out: FanOut<'_>, snapshot: &Snaps
         return Err(repository.copies().none_left());
     }
     let id = name.id().ok_or_else(|| Error::Request("a snapshot has no id".to_owned()))?;
+    repository.keep_snapshot(id, &bytes);
     Ok((id, outcomes))
 }
 

@@ -84,6 +84,9 @@ impl Holders {
     }
 }
 
+/// What each copy that was asked answered.
+pub(crate) type Answers<T> = Vec<(usize, Result<T, Fault>)>;
+
 /// All copies that were named for this operation, in the order of preference.
 pub struct CopySet {
     copies: Vec<Copy>,
@@ -155,9 +158,9 @@ impl CopySet {
     }
 
     /// Asks every live copy at once.
-    pub fn ask_each<'a, T, F>(&'a self, ask: impl Fn(&'a dyn Destination) -> F) -> Vec<(usize, Result<T, Fault>)>
+    pub fn ask_each<'a, T, F>(&'a self, ask: impl Fn(&'a dyn Destination) -> F) -> Vec<(usize, T)>
     where
-        F: Future<Output = Result<T, Fault>> + 'a,
+        F: Future<Output = T> + 'a,
     {
         let asked = self.live().map(|(number, copy)| {
             let answer = ask(copy.destination.as_ref());
@@ -168,9 +171,15 @@ impl CopySet {
 
     /// Lists one kind on every live copy; a copy that cannot be listed is lost. At least one answer, or an error.
     pub fn list_each(&self, kind: FileKind) -> Result<Vec<(usize, Vec<Listed>)>> {
+        self.listings(self.ask_each(|destination| destination.list(kind)))
+    }
+
+    /// The listings among answers of live copies; a copy that could not be listed is lost. At least one, or an error.
+    pub(crate) fn listings(&self, answers: Answers<Vec<Listed>>) -> Result<Vec<(usize, Vec<Listed>)>> {
         let mut listings = Vec::new();
-        for (number, answer) in self.ask_each(|destination| destination.list(kind)) {
+        for (number, answer) in answers {
             match answer {
+                _ if !self.copies[number].is_live() => {}
                 Ok(listed) => listings.push((number, listed)),
                 Err(fault) => self.lose(number, fault),
             }

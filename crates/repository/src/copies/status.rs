@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use destinations::Listed;
 use format::FileKind;
 use model::Id;
 
@@ -33,8 +34,13 @@ pub struct Holdings {
 impl Holdings {
     /// Lists `kind` on every live copy; a copy that cannot be listed is lost.
     pub fn gather(copies: &CopySet, kind: FileKind) -> Result<Self> {
+        Ok(Self::of_listings(kind, copies.list_each(kind)?))
+    }
+
+    /// The files of these listings, each with the number of its copy.
+    pub(crate) fn of_listings(kind: FileKind, listings: Vec<(usize, Vec<Listed>)>) -> Self {
         let mut holdings = Self { kind, asked: 0, files: BTreeMap::new() };
-        for (number, listing) in copies.list_each(kind)? {
+        for (number, listing) in listings {
             holdings.asked |= 1 << number;
             for file in listing {
                 let held = holdings.files.entry(file.id).or_insert(Held { size: file.size, ..Held::default() });
@@ -44,7 +50,7 @@ impl Holdings {
                 }
             }
         }
-        Ok(holdings)
+        holdings
     }
 
     /// The files that copy `number` lacks and another has.
