@@ -33,6 +33,7 @@ mod observer;
 mod open;
 mod opener;
 mod pace;
+pub mod records;
 mod repository;
 pub mod restore;
 pub mod snapshots;
@@ -42,4 +43,5 @@ pub use cache_folder::{CacheFolder, CachedFile, CachedRepository, Draft, Reposit
 pub use error::{Damage, Error, Result};
 pub use observer::{Action, Cancel, Event, Observer, Progress, Silent, Trouble, TroubleKind};
 pub use open::InitRequest;
+pub use records::{Records, RecordsFolder};
 pub use repository::{Indexed, Repository, Surroundings, Who};

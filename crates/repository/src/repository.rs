@@ -17,6 +17,7 @@ use crate::index::load::LoadedIndex;
 use crate::index::{Index, load};
 use crate::listings::Listings;
 use crate::observer::{Cancel, Observer};
+use crate::records::RecordsFolder;
 
 /// What every operation needs from its surroundings.
 #[derive(Clone)]
@@ -37,6 +38,8 @@ pub struct Surroundings {
     pub retry_lock: Duration,
     /// Where this machine keeps what makes the next operation faster; nowhere when there is none.
     pub cache: Option<CacheFolder>,
+    /// Where this machine keeps what it has seen; nowhere when there is none.
+    pub records: Option<RecordsFolder>,
 }
 
 /// The process that works on a repository.

@@ -28,6 +28,7 @@ pub(crate) const AWS_TOKEN: &str = "AWS_SESSION_TOKEN";
 pub(crate) const AWS_REGION: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
 pub(crate) const CACHE_FOLDER: &str = "RESTIC_CACHE_DIR";
 pub(crate) const XDG_CACHES: &str = "XDG_CACHE_HOME";
+pub(crate) const XDG_STATE: &str = "XDG_STATE_HOME";
 pub(crate) const HOME: &str = "HOME";
 pub(crate) const NO_COLOR: &str = "NO_COLOR";
 pub(crate) const PROGRESS_FPS: &str = "RESTIC_PROGRESS_FPS";

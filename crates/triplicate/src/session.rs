@@ -3,13 +3,14 @@
 //! Nothing here touches a destination before a command asks for it.
 
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clock::{Clock, SystemClock};
 use destinations::{Access, Destination, Limits, Location};
 use model::Secret;
-use repository::{CacheFolder, Cancel, InitRequest, Observer, Repository, Surroundings, Who};
+use repository::{CacheFolder, Cancel, InitRequest, Observer, RecordsFolder, Repository, Surroundings, Who};
 use tokio::runtime::Runtime;
 
 use crate::arguments::Global;
@@ -117,6 +118,7 @@ impl Session {
             no_lock: self.global.no_lock,
             retry_lock: self.global.retry_lock.unwrap_or(Duration::ZERO),
             cache: self.cache(),
+            records: own_folder(environment::XDG_STATE, ".local/state").map(RecordsFolder::new),
         }
     }
 
@@ -127,14 +129,7 @@ impl Session {
             return None;
         }
         let named = self.global.cache_dir.clone().or_else(|| environment::path(environment::CACHE_FOLDER));
-        let usual = || {
-            let caches = environment::path(environment::XDG_CACHES).filter(|path| path.is_absolute());
-            Some(
-                caches
-                    .or_else(|| environment::path(environment::HOME).map(|home| home.join(".cache")))?
-                    .join("triplicate"),
-            )
-        };
+        let usual = || own_folder(environment::XDG_CACHES, ".cache");
         named.or_else(usual).map(CacheFolder::new)
     }
 
@@ -223,6 +218,14 @@ fn is_same_place(one: &Location, other: &Location) -> bool {
     let inode = |path: &std::path::Path| std::fs::metadata(path).ok().map(|stat| (stat.dev(), stat.ino()));
     let (inode_one, inode_other) = (inode(&one.path), inode(&other.path));
     inode_one.is_some() && inode_one == inode_other
+}
+
+/// Our folder among this user's of one sort (XDG Base Directory Specification): where `variable` says, or at `usual`
+/// below the home. A user without a home has none.
+fn own_folder(variable: &str, usual: &str) -> Option<PathBuf> {
+    let named = environment::path(variable).filter(|path| path.is_absolute());
+    let folder = named.or_else(|| environment::path(environment::HOME).map(|home| home.join(usual)))?;
+    Some(folder.join("triplicate"))
 }
 
 /// Who we are, for locks, keys and snapshots.

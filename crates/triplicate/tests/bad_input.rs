@@ -159,6 +159,7 @@ fn a_foreign_lock_is_11() {
         no_lock: false,
         retry_lock: Duration::ZERO,
         cache: None,
+        records: None,
     };
     let location = text(&ground.path("2")).parse().unwrap();
     let destination = destinations::open(&location, &Default::default(), &Default::default()).unwrap();

@@ -69,6 +69,7 @@ impl Room {
             no_lock: false,
             retry_lock: Duration::ZERO,
             cache: None,
+            records: None,
         }
     }
 
