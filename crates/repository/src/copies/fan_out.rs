@@ -27,7 +27,7 @@ use crate::locks::Fence;
 use crate::observer::Cancel;
 
 /// Bytes that wait in one copy's queue before files are deferred for it.
-const QUEUE_BYTES_MAX: usize = 64 << 20;
+const QUEUE_BYTES_MAX: usize = 48 << 20;
 
 /// Packs written to one copy at the same time.
 const WRITES_AT_ONCE: usize = 4;
