@@ -10,6 +10,9 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(pack.overlap().is_none_or(|(left, right)| left != right));
             assert!(pack.blobs.iter().all(|blob| blob.end() <= u64::from(u32::MAX)));
         }
+        for pack in &read.packs_to_delete {
+            assert!(pack.blobs.iter().all(|blob| blob.end() <= u64::from(u32::MAX)));
+        }
         assert_eq!(IndexFile::parse(&read.to_bytes()).as_ref(), Ok(&read));
     }
 });

@@ -52,7 +52,7 @@ pub use config::{Config, VERSION_MAX, VERSION_MIN};
 pub use error::{FormatError, Result};
 pub use go_json::lossy_text;
 pub use hash::{Hasher, hash, hash_each};
-pub use index_file::{IndexFile, IndexedPack};
+pub use index_file::{IndexFile, IndexedPack, MarkedPack};
 pub use key_file::{KEY_FILE_BYTES_MAX, KeyFile, KeyOwner, SCRYPT_MEMORY_BYTES_MAX, SCRYPT_WORK_MAX, ScryptCost};
 pub use lock::Lock;
 pub use moment::{Moment, NodeTime};

@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 
 use format::{
     BlobKind, Compression, Compressor, Config, Decompressor, FormatError, HeaderRead, IndexFile, IndexedPack, KeyFile,
-    KeyOwner, Lock, MasterKey, Moment, Node, NodeKind, PackWriter, PackedBlob, ScryptCost, Snapshot, SnapshotSummary,
-    Tree, hash, open_blob, open_file, parse_header, seal_file,
+    KeyOwner, Lock, MarkedPack, MasterKey, Moment, Node, NodeKind, PackWriter, PackedBlob, ScryptCost, Snapshot,
+    SnapshotSummary, Tree, hash, open_blob, open_file, parse_header, seal_file,
 };
 use model::Secret;
 
@@ -125,7 +125,11 @@ fn parsers(master: &MasterKey) -> Vec<(&'static str, Vec<u8>, Parser)> {
 }
 
 fn index(blobs: &[PackedBlob]) -> IndexFile {
-    IndexFile { supersedes: vec![], packs: vec![IndexedPack { id: hash(b"pack"), blobs: blobs.to_vec() }] }
+    let blobs = blobs.to_vec();
+    let time = Some(Moment { seconds: 1_700_000_000, nanoseconds: 5, offset_seconds: 3600 });
+    let marked = MarkedPack { id: hash(b"marked"), blobs: blobs.clone(), time, size: Some(500) };
+    let packs = vec![IndexedPack { id: hash(b"pack"), blobs }];
+    IndexFile { supersedes: vec![], packs, packs_to_delete: vec![marked] }
 }
 
 fn tree() -> Tree {

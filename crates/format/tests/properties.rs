@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 
 use format::{
     BlobKind, Compression, Compressor, Config, Decompressor, HeaderRead, IndexFile, IndexedPack, KeyFile, KeyOwner,
-    Lock, MasterKey, Moment, Node, NodeKind, PackWriter, PackedBlob, Polynomial, ScryptCost, Snapshot, SnapshotSummary,
-    Tree, hash, is_safe_child_name, open_blob, open_file, parse_header, seal_file,
+    Lock, MarkedPack, MasterKey, Moment, Node, NodeKind, PackWriter, PackedBlob, Polynomial, ScryptCost, Snapshot,
+    SnapshotSummary, Tree, hash, is_safe_child_name, open_blob, open_file, parse_header, seal_file,
 };
 use model::{Id, Secret};
 use proptest::collection::{btree_map, vec};
@@ -117,9 +117,15 @@ proptest! {
     }
 
     #[test]
-    fn indexes_round_trip(packs in vec((ids(), vec(packed_blobs(), 0..5)), 0..4), supersedes in vec(ids(), 0..3)) {
+    fn indexes_round_trip(
+        packs in vec((ids(), vec(packed_blobs(), 0..5)), 0..4),
+        supersedes in vec(ids(), 0..3),
+        marked in vec((ids(), vec(packed_blobs(), 0..5), proptest::option::of(moments()), any::<Option<u32>>()), 0..3),
+    ) {
         let packs = packs.into_iter().map(|(id, blobs)| IndexedPack { id, blobs }).collect();
-        let index = IndexFile { supersedes, packs };
+        let marked = marked.into_iter();
+        let marked = marked.map(|(id, blobs, time, size)| MarkedPack { id, blobs, time, size });
+        let index = IndexFile { supersedes, packs, packs_to_delete: marked.collect() };
         prop_assert_eq!(IndexFile::parse(&index.to_bytes()).unwrap(), index);
     }
 

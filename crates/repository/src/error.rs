@@ -123,6 +123,14 @@ pub enum Error {
     /// The request makes no sense.
     #[error("{0}")]
     Request(String),
+    /// Going on could lose something, so nothing was done.
+    #[error("{why}")]
+    Refused {
+        /// What stands in the way, on which copy.
+        why: String,
+        /// What the user can do.
+        hint: String,
+    },
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -148,6 +156,7 @@ impl Error {
                 "wait for the other process, use --retry-lock, or `triplicate unlock` if it is surely dead"
             }
             Error::NotTheSame { .. } => "name only copies of one repository; nothing was written",
+            Error::Refused { hint, .. } => return Some(hint.clone()),
             Error::Destination(fault) => return fault.hint().map(str::to_owned),
             Error::NoCopyLeft(faults) => return faults.iter().find_map(Fault::hint).map(str::to_owned),
             Error::Damaged { .. } => "name a further copy with -r, and run `triplicate check --read-data` on each",

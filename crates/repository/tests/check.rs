@@ -428,7 +428,7 @@ fn forge(repository: &Repository, folder: &MemoryFolder, trees: &[&[u8]]) -> Vec
     let pack = writer.finish(repository.master()).unwrap();
     folder.put(FileName::pack(pack.id), pack.bytes);
     let packs = vec![IndexedPack { id: pack.id, blobs: pack.blobs }];
-    put(repository, folder, FileKind::Index, &IndexFile { supersedes: Vec::new(), packs }.to_bytes());
+    put(repository, folder, FileKind::Index, &IndexFile { packs, ..IndexFile::default() }.to_bytes());
     let (_, model) = repository.snapshots().unwrap().snapshots.remove(0);
     let snapshot_of = |tree: &Id| {
         let snapshot = Snapshot { tree: *tree, ..model.clone() };
@@ -521,7 +521,7 @@ fn a_forged_depth_and_a_tree_of_many_copies_end() {
     let pack = writer.finish(repository.master()).unwrap();
     folders[0].put(FileName::pack(pack.id), pack.bytes);
     let packs = vec![IndexedPack { id: pack.id, blobs: pack.blobs }];
-    put(&repository, &folders[0], FileKind::Index, &IndexFile { supersedes: Vec::new(), packs }.to_bytes());
+    put(&repository, &folders[0], FileKind::Index, &IndexFile { packs, ..IndexFile::default() }.to_bytes());
     let (_, model) = repository.snapshots().unwrap().snapshots.remove(0);
     let snapshot = Snapshot { tree: format::hash(trees[0]), ..model };
     put(&repository, &folders[0], FileKind::Snapshot, &snapshot.to_bytes());

@@ -57,7 +57,7 @@ impl Forge {
             let copies = self.repository.copies();
             copies.write_each(FileName::pack(pack.id), &pack.bytes.into()).unwrap();
             let listed = IndexedPack { id: pack.id, blobs: pack.blobs };
-            let index = IndexFile { supersedes: Vec::new(), packs: vec![listed] };
+            let index = IndexFile { packs: vec![listed], ..IndexFile::default() };
             let (name, bytes) = self.repository.seal_file(FileKind::Index, &index.to_bytes());
             copies.write_each(name, &bytes).unwrap();
         }

@@ -117,7 +117,7 @@ fn index_file(random: &mut Random, blobs: u64, blobs_per_pack: u32) -> IndexFile
         packs.push(IndexedPack { id: id(random), blobs });
         left -= count;
     }
-    IndexFile { supersedes: Vec::new(), packs }
+    IndexFile { packs, ..IndexFile::default() }
 }
 
 fn id(random: &mut Random) -> Id {

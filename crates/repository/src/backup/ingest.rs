@@ -200,7 +200,7 @@ impl<'a> Ingest<'a> {
         if packs.is_empty() {
             return Ok(());
         }
-        let file = IndexFile { supersedes: Vec::new(), packs };
+        let file = IndexFile { packs, ..IndexFile::default() };
         let (name, bytes) = self.indexed.repository.seal_file(FileKind::Index, &file.to_bytes());
         fan_out.put(name, bytes)
     }
