@@ -10,6 +10,8 @@ pub const STALL_LIMIT_SECONDS: u64 = 120;
 pub const RETRY_TOTAL_SECONDS: u64 = 900;
 /// Default time over which a place that has not answered once is tried again: a wrong address should be told soon.
 pub const FIRST_CONTACT_SECONDS: u64 = 20;
+/// Default ceiling of the random wait after a first failure; it doubles with each further one.
+pub const FIRST_BACKOFF_MILLISECONDS: u64 = 500;
 /// A disk of this machine that failed for this long does not recover by being asked again.
 pub const LOCAL_RETRY_TOTAL_SECONDS: u64 = 30;
 
@@ -24,6 +26,8 @@ pub struct Limits {
     pub retry_total_seconds: u64,
     /// The same for a place that has not answered once.
     pub first_contact_seconds: u64,
+    /// The wait after a first failure is somewhere between zero and this; it doubles with each further one.
+    pub first_backoff_milliseconds: u64,
 }
 
 impl Default for Limits {
@@ -33,6 +37,7 @@ impl Default for Limits {
             stall_limit_seconds: STALL_LIMIT_SECONDS,
             retry_total_seconds: RETRY_TOTAL_SECONDS,
             first_contact_seconds: FIRST_CONTACT_SECONDS,
+            first_backoff_milliseconds: FIRST_BACKOFF_MILLISECONDS,
         }
     }
 }

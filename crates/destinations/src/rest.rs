@@ -14,11 +14,10 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use model::{ExposeSecret as _, Fault, FaultKind, Id, Secret};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode, Url};
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::http::{self, HttpClient, Matter, Refusal};
-use crate::{Access, Destination, FILE_LIMIT_BYTES, Limits, Listed, RestLocation, Span};
+use crate::{Access, Destination, FILE_LIMIT_BYTES, Limits, Listed, RestLocation, Span, rest_answers};
 
 /// The type of a listing with sizes.
 const LISTING_V2: &str = "application/vnd.x.restic.rest.v2";
@@ -33,13 +32,6 @@ pub struct RestServer {
     http: HttpClient,
     base: Url,
     authorization: Option<HeaderValue>,
-}
-
-/// One entry of a listing of version 2.
-#[derive(Deserialize)]
-struct Entry {
-    name: String,
-    size: u64,
 }
 
 impl RestServer {
@@ -166,15 +158,11 @@ impl Destination for RestServer {
             .and_then(|value| value.to_str().ok())
             .is_some_and(|value| value.split(';').next().is_some_and(|kind| kind.trim() == LISTING_V2));
         let body = self.http.body(&matter, response, LISTING_LIMIT_BYTES).await?;
-        let not_a_listing =
-            |error: serde_json::Error| self.damaged(&matter, format!("the answer is not a listing: {error}"));
+        let not_a_listing = |cause: String| self.damaged(&matter, cause);
         let mut found = if has_sizes {
-            let entries: Vec<Entry> = serde_json::from_slice(&body).map_err(not_a_listing)?;
-            let known = |entry: Entry| Some(Listed { id: entry.name.parse().ok()?, size: entry.size });
-            entries.into_iter().filter_map(known).collect()
+            rest_answers::parse_listing(&body).map_err(not_a_listing)?
         } else {
-            let names: Vec<String> = serde_json::from_slice(&body).map_err(not_a_listing)?;
-            self.with_sizes(kind, names.iter().filter_map(|name| name.parse().ok()).collect()).await?
+            self.with_sizes(kind, rest_answers::parse_names(&body).map_err(not_a_listing)?).await?
         };
         found.sort_unstable();
         found.dedup_by_key(|listed| listed.id);

@@ -15,8 +15,6 @@ use model::{Fault, FaultKind, Retry};
 
 use crate::{Destination, Limits, Listed, Span};
 
-/// The first wait is somewhere between zero and this.
-const BACKOFF_FIRST_MILLISECONDS: u64 = 500;
 /// No wait of our own is longer; a place that asks for more (`Retry-After`) gets more.
 const BACKOFF_LONGEST_MILLISECONDS: u64 = 60_000;
 
@@ -39,6 +37,7 @@ pub struct Retrying {
     inner: Arc<dyn Destination>,
     total: Duration,
     first_contact: Duration,
+    first_backoff_milliseconds: u64,
     listener: Option<RetryListener>,
     /// Whether the place has ever answered. One that never has is given up sooner: most likely its address is wrong.
     answered: AtomicBool,
@@ -57,6 +56,7 @@ impl Retrying {
             inner,
             total: Duration::from_secs(limits.retry_total_seconds),
             first_contact: Duration::from_secs(limits.first_contact_seconds.min(limits.retry_total_seconds)),
+            first_backoff_milliseconds: limits.first_backoff_milliseconds,
             listener,
             answered: AtomicBool::new(false),
         }
@@ -85,7 +85,7 @@ impl Retrying {
             // The clock starts at the first failure: a long upload that breaks in the end still gets its second try.
             let total = if self.answered.load(Ordering::Relaxed) { self.total } else { self.first_contact };
             let give_up_at = *give_up_at.get_or_insert_with(|| tokio::time::sleep(total).deadline());
-            let wait = fault.wait.unwrap_or_default().max(backoff(number));
+            let wait = fault.wait.unwrap_or_default().max(backoff(number, self.first_backoff_milliseconds));
             let pause = tokio::time::sleep(wait);
             if give_up_at < pause.deadline() {
                 return Err(given_up(fault, number, total));
@@ -108,9 +108,9 @@ fn given_up(mut fault: Fault, attempts: u32, total: Duration) -> Fault {
 }
 
 /// A random wait, longer on average after each failure, so that a hundred clients do not return in step.
-fn backoff(attempt: u32) -> Duration {
+fn backoff(attempt: u32, first_milliseconds: u64) -> Duration {
     let doublings = attempt.saturating_sub(1).min(16);
-    let ceiling = (BACKOFF_FIRST_MILLISECONDS << doublings).min(BACKOFF_LONGEST_MILLISECONDS);
+    let ceiling = (first_milliseconds.min(BACKOFF_LONGEST_MILLISECONDS) << doublings).min(BACKOFF_LONGEST_MILLISECONDS);
     // Without randomness from the system, the middle is as good as any.
     let random = getrandom::u64().unwrap_or(ceiling / 2);
     Duration::from_millis(random % (ceiling + 1))

@@ -9,29 +9,31 @@ use serde::Deserialize;
 
 /// One page of a listing.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Page {
+pub struct Page {
     /// Keys and sizes.
-    pub(crate) objects: Vec<(String, u64)>,
+    pub objects: Vec<(String, u64)>,
     /// Where the next page begins; none after the last one.
-    pub(crate) next: Option<String>,
+    pub next: Option<String>,
 }
 
 /// An error in the server's own words.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct ServerError {
+pub struct ServerError {
+    /// The word that programs branch on.
     #[serde(default)]
-    pub(crate) code: String,
+    pub code: String,
+    /// The words for people.
     #[serde(default)]
-    pub(crate) message: String,
+    pub message: String,
     /// Where the bucket lives, when that is the trouble.
     #[serde(default)]
-    pub(crate) region: String,
+    pub region: String,
 }
 
 /// Why a page does not count.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum NoPage {
+pub enum NoPage {
     /// The server reported an error in a successful answer.
     Error(ServerError),
     /// It is not a page.
@@ -63,7 +65,7 @@ struct Object {
 }
 
 /// Reads one page of an answer to `ListObjectsV2`.
-pub(crate) fn parse_page(xml: &[u8]) -> Result<Page, NoPage> {
+pub fn parse_page(xml: &[u8]) -> Result<Page, NoPage> {
     let malformed = |why: String| NoPage::Malformed(format!("the answer is not a listing: {why}"));
     let text = std::str::from_utf8(xml).map_err(|error| malformed(error.to_string()))?;
     let listing = match quick_xml::de::from_str(text).map_err(|error| malformed(error.to_string()))? {
@@ -88,7 +90,7 @@ pub(crate) fn parse_page(xml: &[u8]) -> Result<Page, NoPage> {
 }
 
 /// The error in the body of an answer; empty when it holds none.
-pub(crate) fn parse_error(xml: &str) -> ServerError {
+pub fn parse_error(xml: &str) -> ServerError {
     match quick_xml::de::from_str(xml) {
         Ok(Answer::Error(error)) => error,
         _ => ServerError::default(),
@@ -96,7 +98,7 @@ pub(crate) fn parse_error(xml: &str) -> ServerError {
 }
 
 /// What a code means where the status alone would be misread; the status decides about all others.
-pub(crate) fn kind_of_code(code: &str) -> Option<FaultKind> {
+pub fn kind_of_code(code: &str) -> Option<FaultKind> {
     Some(match code {
         "SlowDown"
         | "SlowDownRead"

@@ -9,6 +9,7 @@
 //! | [`hostile_tree`] | names, types, modes, times and sizes that break backup programs |
 //! | [`many_blobs`] | a repository of millions of blobs, for what an index costs |
 //! | [`corpus`] | plain data from a seed |
+//! | [`FaultProxy`] | a proxy before a real server that breaks, delays, refuses, redirects and lies as scripted |
 //! | [`MemoryFolder`], [`Faulty`] | a destination in memory, and a destination with scripted faults |
 //! | [`oracle`] | restic and rustic as judges of a repository |
 //! | [`seed()`], [`Random`] | reproducible randomness that prints its seed |
@@ -27,6 +28,7 @@ pub mod many_blobs;
 mod memory;
 pub mod oracle;
 pub mod process;
+pub mod proxy;
 mod random;
 mod rest_server;
 mod seed;
@@ -38,6 +40,7 @@ pub use hostile::{HostileOptions, HostileTree, Made, hostile_tree, hostile_tree_
 pub use manifest::{Aspect, Content, Entry, EntryKind, Manifest, manifest};
 pub use memory::MemoryFolder;
 pub use oracle::Oracle;
+pub use proxy::FaultProxy;
 pub use random::Random;
 pub use rest_server::{RestServer, RestServerOptions};
 pub use seed::{SEED_VARIABLE, seed, skip};
