@@ -72,3 +72,22 @@ fn an_empty_place_becomes_a_copy_and_nothing_else_does() {
     assert!(refused.errors.contains("it has no config"), "{}", refused.errors);
     assert_eq!(stage::sums_in(&stage.path("taken")).len(), 1);
 }
+
+#[test]
+fn a_backup_that_finds_older_packs_lost_everywhere_does_not_end_well() {
+    let stage = Stage::small();
+    let source = stage.path("source");
+    testkit::corpus::tree(&source, 20, 50_000, 5).unwrap();
+    stage.run_on(&[Place::Folder], 0, &["init"]);
+    stage.run_on(&[Place::Folder], 0, &["backup", "source"]);
+    let packs = std::path::PathBuf::from(stage.address(Place::Folder)).join("data");
+    let lost = stage::sums_in(&packs).into_keys().next().unwrap();
+    std::fs::remove_file(packs.join(&lost)).unwrap();
+    let ended = stage.run_on(&[Place::Folder], 3, &["backup", "source", "--force"]);
+    assert!(ended.errors.contains("what older snapshots need is damaged"), "{}", ended.errors);
+    assert!(ended.errors.contains(lost.rsplit('/').next().unwrap()), "{}", ended.errors);
+    assert!(ended.errors.contains("hint: `triplicate check --read-data`"), "{}", ended.errors);
+    // What it stored again is there; the index still names the lost pack, so it is told until that is repaired.
+    stage.run_on(&[Place::Folder], 0, &["restore", "latest", "--target", "target"]);
+    stage.run_on(&[Place::Folder], 3, &["backup", "source"]);
+}

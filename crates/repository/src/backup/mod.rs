@@ -144,6 +144,8 @@ pub struct BackupReport {
     pub troubles: Vec<Trouble>,
     /// How each copy came out.
     pub copies: Vec<CopyOutcome>,
+    /// True when files of the repository that were there before are damaged or lost; the observer was told which.
+    pub has_damage: bool,
     /// Worst of all.
     pub verdict: Verdict,
 }
@@ -228,7 +230,7 @@ pub fn backup(repository: &Repository, request: &BackupRequest) -> Result<Backup
     let of_copies = copies.iter().map(|copy| as_part(copy.verdict));
     let verdict = Verdict::worst(of_copies.chain([of_entries, of_repository]));
     let duration = repository.clock().monotonic().saturating_sub(started);
-    Ok(BackupReport { id, snapshot, summary, duration, troubles, copies, verdict })
+    Ok(BackupReport { id, snapshot, summary, duration, troubles, copies, has_damage, verdict })
 }
 
 /// What this machine remembers of the parent snapshot; none where changes need not show in what the system says of an

@@ -251,7 +251,7 @@ fn is_no_copy_yet(fault: &Fault) -> bool {
 fn conclude(report: &BackupReport) -> Result<(), Failure> {
     let behind = report.copies.iter().filter(|outcome| outcome.fault.is_some()).count() as u64;
     let troubles = report.troubles.len() as u64;
-    if behind == 0 && troubles == 0 {
+    if behind == 0 && troubles == 0 && !report.has_damage {
         return Ok(());
     }
     let mut parts = Vec::new();
@@ -262,7 +262,14 @@ fn conclude(report: &BackupReport) -> Result<(), Failure> {
         let of = report.copies.len();
         parts.push(format!("{behind} of {of} copies {} behind", figures::is_or_are(behind)));
     }
-    let failure = Failure::partial(format!("the backup is partial: {}", parts.join(", ")));
+    // The new snapshot is whole, but who only looks at exit codes must not learn of lost ones on the day they are needed.
+    if report.has_damage {
+        parts.push("what older snapshots need is damaged".to_owned());
+    }
+    let mut failure = Failure::partial(format!("the backup is partial: {}", parts.join(", ")));
+    if report.has_damage {
+        failure = failure.hint("`triplicate check --read-data` names what is lost");
+    }
     Err(if report.copies.iter().filter_map(|outcome| outcome.fault.as_ref()).any(is_no_copy_yet) {
         failure.hint(
             "is the disk of the copy without a repository mounted? a new, empty place becomes a copy by `triplicate copies add`",
