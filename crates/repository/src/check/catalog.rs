@@ -15,6 +15,17 @@ const HEADER_LENGTH_BYTES: u64 = 4;
 const HEADER_ENTRY_BYTES: u64 = 37;
 const HEADER_ENTRY_COMPRESSED_BYTES: u64 = 41;
 
+/// Bytes of a pack beside its blobs and their entries.
+pub(crate) fn pack_frame_bytes() -> u64 {
+    HEADER_LENGTH_BYTES + format::SEAL_OVERHEAD_BYTES as u64
+}
+
+/// Bytes that a blob takes in a pack: its own, and those of its entry in the header.
+pub(crate) fn pack_entry_bytes(blob: &PackedBlob) -> u64 {
+    let is_compressed = blob.uncompressed_length.is_some();
+    u64::from(blob.length) + if is_compressed { HEADER_ENTRY_COMPRESSED_BYTES } else { HEADER_ENTRY_BYTES }
+}
+
 /// A pack that an index names.
 #[derive(Debug, Clone)]
 pub(super) struct CatalogPack {
@@ -200,7 +211,7 @@ pub(super) fn fit(catalog: &Catalog, pack: &CatalogPack) -> Misfit {
     };
     let mut misfit = Misfit::default();
     let mut end = 0u64;
-    let mut needed = HEADER_LENGTH_BYTES + format::SEAL_OVERHEAD_BYTES as u64;
+    let mut needed = pack_frame_bytes();
     for number in pack.blobs.clone() {
         let Some(blob) = catalog.blob(number) else { continue };
         let (offset, length) = (u64::from(blob.offset), u64::from(blob.length));
@@ -212,8 +223,7 @@ pub(super) fn fit(catalog: &Catalog, pack: &CatalogPack) -> Misfit {
         } else {
             end = offset + length;
         }
-        let compressed = blob.uncompressed_length.is_some();
-        needed += length + if compressed { HEADER_ENTRY_COMPRESSED_BYTES } else { HEADER_ENTRY_BYTES };
+        needed += pack_entry_bytes(blob);
     }
     if misfit.why.is_none() && needed != size {
         misfit.why = Some(format!("it has {size} bytes, and by the index it should have {needed}"));

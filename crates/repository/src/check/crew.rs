@@ -13,7 +13,7 @@ use crate::observer::Cancel;
 const WAITING_FOR_EACH: usize = 2;
 
 /// Does `work` on every job, with at most `workers` threads. Ends early when `cancel` is set.
-pub(super) fn run<J: Sync, R: Send>(
+pub(crate) fn run<J: Sync, R: Send>(
     workers: usize,
     jobs: &[J],
     cancel: &Cancel,

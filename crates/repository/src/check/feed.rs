@@ -26,29 +26,29 @@ const TOGETHER: usize = 2;
 const WAITING_FOR_EACH: usize = 4;
 
 /// Things that are read, wait or are worked on at one time, at the most.
-pub(super) fn most_at_once(workers: usize) -> usize {
+pub(crate) fn most_at_once(workers: usize) -> usize {
     READS_MAX + workers * TOGETHER
 }
 
 /// What a worker does with its tools and one or two things that were read.
-pub(super) type Work<'p, J, F, R, T> = dyn Fn(&mut T, Vec<(&J, F)>) -> Vec<R> + Sync + 'p;
+pub(crate) type Work<'p, J, F, R, T> = dyn Fn(&mut T, Vec<(&J, F)>) -> Vec<R> + Sync + 'p;
 
 /// What is done with each job.
-pub(super) struct Plan<'p, J, F, R, T> {
-    pub(super) workers: usize,
-    pub(super) cancel: &'p Cancel,
-    pub(super) clock: &'p dyn Clock,
+pub(crate) struct Plan<'p, J, F, R, T> {
+    pub(crate) workers: usize,
+    pub(crate) cancel: &'p Cancel,
+    pub(crate) clock: &'p dyn Clock,
     /// Bytes that the job holds from before it is read until after it was worked on.
-    pub(super) weigh: &'p (dyn Fn(&J) -> u64 + Sync),
-    pub(super) read: &'p (dyn Fn(&J) -> F + Sync),
+    pub(crate) weigh: &'p (dyn Fn(&J) -> u64 + Sync),
+    pub(crate) read: &'p (dyn Fn(&J) -> F + Sync),
     /// A worker's own tools.
-    pub(super) tools: &'p (dyn Fn() -> T + Sync),
-    pub(super) work: &'p Work<'p, J, F, R, T>,
+    pub(crate) tools: &'p (dyn Fn() -> T + Sync),
+    pub(crate) work: &'p Work<'p, J, F, R, T>,
 }
 
 /// Reads and works on every job, and hands what comes of it to `collect` on the caller's thread, in the order in which
 /// it is ready. Ends early when the flag is set.
-pub(super) fn run<J: Sync, F: Send, R: Send, T>(
+pub(crate) fn run<J: Sync, F: Send, R: Send, T>(
     jobs: &[J],
     plan: &Plan<'_, J, F, R, T>,
     collect: impl FnMut(R),

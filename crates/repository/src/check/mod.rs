@@ -11,14 +11,15 @@
 
 mod affected;
 mod bits;
-mod catalog;
+pub(crate) mod catalog;
 mod compare;
-mod crew;
-mod feed;
+pub(crate) mod crew;
+pub(crate) mod feed;
 mod graph;
 mod packs;
-mod place;
+pub(crate) mod place;
 mod report;
+mod rolling;
 mod session;
 mod structure;
 mod subset;
@@ -26,13 +27,16 @@ mod subset;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
+use destinations::Destination;
 use format::BlobKind;
 use model::Id;
 
 use crate::buffers::Buffers;
 use crate::error::{Error, Result};
 use crate::locks::LockMode;
+use crate::observer::Silent;
 use crate::opener::Opener;
+use crate::records::read::PacksSeen;
 use crate::repository::Repository;
 use crate::threads;
 use affected::Naming;
@@ -46,7 +50,8 @@ use session::Session;
 use structure::{Listings, Structure};
 
 pub use report::{Affected, CheckReport, CopyReport, Counts, Finding, Lacking, Loss};
-pub use subset::{ReadData, Subset};
+pub use rolling::{Rolling, RollingCounts};
+pub use subset::{ReadData, Subset, parse_size};
 
 /// What to check.
 #[derive(Debug, Clone, Default)]
@@ -66,6 +71,8 @@ struct Seen {
     copy: String,
     listings: Listings,
     indexed: HashSet<Id>,
+    /// The snapshots that are sound files.
+    snapshots: Vec<Id>,
 }
 
 /// Checks the copies, one after the other, under a reading lock. An error means that the check itself could not go on; everything that is
@@ -80,6 +87,10 @@ pub fn check(repository: &Repository, request: &CheckRequest) -> Result<CheckRep
         Some(seed) => seed,
         None => getrandom::u64().map_err(|error| Error::Request(format!("no random numbers: {error}")))?,
     };
+    if let (ReadData::Rolling(_), None) = (request.read, repository.records()) {
+        let text = "a rolling check has to remember what it read, and this user has no folder for that: set HOME";
+        return Err(Error::Request(text.to_owned()));
+    }
     let _guard = repository.lock(LockMode::Reading)?;
     let opened = Opened::default();
     let mut report = CheckReport { copies: Vec::new(), lacking: Vec::new(), seed };
@@ -87,25 +98,36 @@ pub fn check(repository: &Repository, request: &CheckRequest) -> Result<CheckRep
     for (n, copy) in chosen.iter().filter_map(|number| all.get(*number)).enumerate() {
         repository.cancel().check()?;
         let place = Place::new(copy.destination().as_ref(), repository.copies().runtime(), repository.master());
-        let mut session = Session {
-            place: &place,
-            observer: repository.observer(),
-            cancel: repository.cancel(),
-            clock: repository.clock(),
-            is_last: n + 1 == chosen.len(),
-            workers: request.threads.unwrap_or_else(threads::count),
-            report: CopyReport { copy: copy.place().to_owned(), ..CopyReport::default() },
-        };
+        let mut session = Session::new(&place, repository, repository.observer());
+        session.is_last = n + 1 == chosen.len();
+        session.workers = request.threads.unwrap_or_else(threads::count);
         match copy.lost() {
             Some(fault) => session.report.fault = Some(fault.clone()),
             None => seen.extend(check_copy(&mut session, repository, request.read, seed, &opened)?),
         }
         report.copies.push(session.report);
     }
+    // What was read to the last byte, and from which nothing is missing, is known to be whole.
+    if request.read == ReadData::All {
+        let sound = report.copies.iter().filter(|copy| copy.errors() == 0).map(|copy| &copy.copy);
+        let sound: HashSet<&String> = sound.collect();
+        let verified = seen.iter().filter(|seen| sound.contains(&seen.copy)).flat_map(|seen| &seen.snapshots);
+        repository.note_verified(verified.copied());
+    }
     let sides: Vec<Side<'_>> =
         seen.iter().map(|seen| Side { copy: &seen.copy, listings: &seen.listings, indexed: &seen.indexed }).collect();
     report.lacking = compare::compare(&sides);
     Ok(report)
+}
+
+/// What can be given back from `destination`, which may be no single copy: everything but the content of data packs is
+/// read. Nobody is told of each damage; it is in the report.
+pub(crate) fn look_at(repository: &Repository, destination: &dyn Destination) -> Result<CopyReport> {
+    let place = Place::new(destination, repository.copies().runtime(), repository.master());
+    let silent = Silent::default();
+    let mut session = Session::new(&place, repository, &silent);
+    check_copy(&mut session, repository, ReadData::No, 0, &Opened::default())?;
+    Ok(session.report)
 }
 
 /// Checks one copy. Gives its listings, where they could be taken.
@@ -122,7 +144,15 @@ fn check_copy(
     };
     let Structure { snapshots, catalog, mut bad } = structure::check(session, &listings, repository.config())?;
     let mut graph = Graph::new(catalog.tree_entries());
-    let (data, trees) = jobs(&catalog, read, seed);
+    let choose = |sizes: &[(Id, u64)]| match read {
+        ReadData::No => vec![false; sizes.len()],
+        ReadData::All => vec![true; sizes.len()],
+        ReadData::Subset(subset) => subset.choose(sizes, seed),
+        ReadData::Rolling(rolling) => {
+            rolling.choose(sizes, &repository.read_log(&session.report.copy), repository.today())
+        }
+    };
+    let (data, trees) = jobs(&catalog, choose);
     let size = |jobs: &[Job<'_>]| jobs.iter().filter_map(|job| job.pack.size).sum::<u64>();
     session.progress().found((data.len() + trees.len()) as u64, size(&data) + size(&trees));
     session.progress().totals_known.store(session.is_last, Ordering::Relaxed);
@@ -134,21 +164,38 @@ fn check_copy(
         session.report.fault = Some(fault.clone());
     } else {
         follow(session, &catalog, &graph, &bad, &snapshots)?;
+        remember(session, repository, &catalog, read, &data);
     }
     finish(session);
     let indexed = catalog.packs().iter().map(|pack| pack.id).collect();
-    Ok(Some(Seen { copy: session.report.copy.clone(), listings, indexed }))
+    let snapshots = snapshots.into_iter().map(|(id, _)| id).collect();
+    Ok(Some(Seen { copy: session.report.copy.clone(), listings, indexed, snapshots }))
+}
+
+/// Remembers which packs were read, and counts what a rolling check owes.
+fn remember(session: &mut Session<'_>, repository: &Repository, catalog: &Catalog, read: ReadData, data: &[Job<'_>]) {
+    let there: Vec<(Id, u64)> = catalog.packs().iter().filter_map(|pack| Some((pack.id, pack.size?))).collect();
+    let ids: Vec<Id> = there.iter().map(|(id, _)| *id).collect();
+    let (sound, bad) = (std::mem::take(&mut session.sound_packs), &session.report.broken_packs);
+    let is_kept = repository.note_read(&session.report.copy, &PacksSeen { there: &ids, sound: &sound, bad });
+    let ReadData::Rolling(rolling) = read else { return };
+    if !is_kept {
+        session
+            .report
+            .note("what was read cannot be remembered on this machine: the next check begins anew".to_owned());
+    }
+    let log = repository.read_log(&session.report.copy);
+    let mut counts = rolling.count(&there, &log, repository.today());
+    counts.packs = data.len() as u64;
+    counts.bytes = data.iter().filter_map(|job| job.pack.size).sum();
+    session.report.rolling = Some(counts);
 }
 
 /// Which packs to read: those with data that were asked for, and all with trees.
-fn jobs(catalog: &Catalog, read: ReadData, seed: u64) -> (Vec<Job<'_>>, Vec<Job<'_>>) {
+fn jobs(catalog: &Catalog, choose: impl FnOnce(&[(Id, u64)]) -> Vec<bool>) -> (Vec<Job<'_>>, Vec<Job<'_>>) {
     let there: Vec<_> = catalog.packs().iter().filter(|pack| pack.size.is_some()).collect();
     let sizes: Vec<(Id, u64)> = there.iter().map(|pack| (pack.id, pack.size.unwrap_or_default())).collect();
-    let chosen = match read {
-        ReadData::No => vec![false; there.len()],
-        ReadData::All => vec![true; there.len()],
-        ReadData::Subset(subset) => subset.choose(&sizes, seed),
-    };
+    let chosen = choose(&sizes);
     let mut data = Vec::new();
     let mut trees = Vec::new();
     for (pack, is_chosen) in there.into_iter().zip(chosen) {
@@ -200,6 +247,9 @@ fn collect(session: &mut Session<'_>, outcome: Outcome, bad: &mut Bits) {
     let report = &mut session.report;
     report.counts.blobs_read += outcome.blobs_read;
     report.counts.packs_read += u64::from(outcome.read_whole);
+    if outcome.read_whole && outcome.trouble.is_none() {
+        session.sound_packs.push(outcome.pack);
+    }
     report.suggest_repair_index |= outcome.index_differs;
     outcome.bad.iter().for_each(|number| {
         bad.insert(*number);
@@ -208,7 +258,7 @@ fn collect(session: &mut Session<'_>, outcome: Outcome, bad: &mut Bits) {
         if matches!(trouble, Trouble::Damaged(_)) {
             report.broken_packs.push(outcome.pack);
         }
-        let hint = "remove it, then `triplicate copies sync` fetches it from a sound copy";
+        let hint = "`triplicate copies heal --read-data` replaces it from a sound copy; with none, `repair packs` saves the rest";
         session.damage(format::FileName::pack(outcome.pack), trouble, hint);
     }
 }
@@ -232,7 +282,7 @@ fn follow(
         let Some(first) = first else { continue };
         let path = String::from_utf8_lossy(&first.path).into_owned();
         let why = Trouble::Damaged(format!("it cannot be restored in full from this copy; `{path}` is the first loss"));
-        let hint = "name a sound copy with -r when you restore; `triplicate copies sync` brings missing files";
+        let hint = "name a sound copy with -r when you restore; `triplicate copies heal` brings what is missing";
         session.damage(format::FileName::new(format::FileKind::Snapshot, snapshot), why, hint);
     }
     Ok(())

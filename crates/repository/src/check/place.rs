@@ -17,20 +17,20 @@ const FAULTS_IN_A_ROW_MAX: u32 = 8;
 
 /// Why a file cannot be used.
 #[derive(Debug, Clone)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// Its bytes are wrong, or it is not there: a damage of this copy.
     Damaged(String),
     /// The whole copy cannot be read; nothing is known of the file.
     CopyLost,
 }
 
-pub(super) type Read<T> = std::result::Result<T, Trouble>;
+pub(crate) type Read<T> = std::result::Result<T, Trouble>;
 
 /// One copy under check.
-pub(super) struct Place<'a> {
-    pub(super) destination: &'a dyn Destination,
-    pub(super) runtime: &'a Handle,
-    pub(super) master: &'a MasterKey,
+pub(crate) struct Place<'a> {
+    pub(crate) destination: &'a dyn Destination,
+    pub(crate) runtime: &'a Handle,
+    pub(crate) master: &'a MasterKey,
     lost: OnceLock<Fault>,
     faults_in_a_row: AtomicU32,
     read_again: AtomicU64,
@@ -38,7 +38,7 @@ pub(super) struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    pub(super) fn new(destination: &'a dyn Destination, runtime: &'a Handle, master: &'a MasterKey) -> Self {
+    pub(crate) fn new(destination: &'a dyn Destination, runtime: &'a Handle, master: &'a MasterKey) -> Self {
         Self {
             destination,
             runtime,
@@ -51,22 +51,22 @@ impl<'a> Place<'a> {
     }
 
     /// Why the copy was given up.
-    pub(super) fn lost(&self) -> Option<&Fault> {
+    pub(crate) fn lost(&self) -> Option<&Fault> {
         self.lost.get()
     }
 
     /// Files that arrived damaged once and sound at the second reading.
-    pub(super) fn read_again(&self) -> u64 {
+    pub(crate) fn read_again(&self) -> u64 {
         self.read_again.load(Ordering::Relaxed)
     }
 
     /// Bytes that arrived.
-    pub(super) fn bytes_read(&self) -> u64 {
+    pub(crate) fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Ordering::Relaxed)
     }
 
     /// All files of a kind; a copy that cannot be listed is lost.
-    pub(super) fn list(&self, kind: FileKind) -> Read<Vec<Listed>> {
+    pub(crate) fn list(&self, kind: FileKind) -> Read<Vec<Listed>> {
         self.give_up_where_lost()?;
         self.runtime.block_on(self.destination.list(kind)).map_err(|fault| {
             let _ = self.lost.set(fault);
@@ -75,12 +75,12 @@ impl<'a> Place<'a> {
     }
 
     /// Bytes as they arrive; nothing vouches for them.
-    pub(super) fn read(&self, name: FileName, span: Span) -> Read<Bytes> {
+    pub(crate) fn read(&self, name: FileName, span: Span) -> Read<Bytes> {
         self.arrived(span, || self.runtime.block_on(self.destination.read(name, span)))
     }
 
     /// As [`Place::read`], in `buffer`, whatever was in it.
-    pub(super) fn read_into(&self, name: FileName, span: Span, buffer: Vec<u8>) -> Read<Vec<u8>> {
+    pub(crate) fn read_into(&self, name: FileName, span: Span, buffer: Vec<u8>) -> Read<Vec<u8>> {
         self.arrived(span, || self.runtime.block_on(self.destination.read_into(name, span, buffer)))
     }
 
@@ -103,7 +103,7 @@ impl<'a> Place<'a> {
     }
 
     /// Reads and judges, and does both once more when the bytes were refused.
-    pub(super) fn read_twice<T>(&self, mut attempt: impl FnMut() -> Read<T>) -> Read<T> {
+    pub(crate) fn read_twice<T>(&self, mut attempt: impl FnMut() -> Read<T>) -> Read<T> {
         match attempt() {
             Err(Trouble::Damaged(_)) => {
                 let second = attempt();
@@ -117,7 +117,7 @@ impl<'a> Place<'a> {
     }
 
     /// A whole small file whose bytes match its name.
-    pub(super) fn read_named(&self, name: FileName) -> Read<Bytes> {
+    pub(crate) fn read_named(&self, name: FileName) -> Read<Bytes> {
         self.read_twice(|| {
             let bytes = self.read(name, Span::Whole)?;
             match name.id() {
@@ -128,13 +128,13 @@ impl<'a> Place<'a> {
     }
 
     /// A whole small file, checked against its name, opened and unpacked.
-    pub(super) fn read_sealed(&self, name: FileName) -> Read<Vec<u8>> {
+    pub(crate) fn read_sealed(&self, name: FileName) -> Read<Vec<u8>> {
         let sealed = self.read_named(name)?;
         format::open_file(self.master, &sealed).map_err(damaged)
     }
 
     /// The plain text of one blob.
-    pub(super) fn read_blob(&self, pack: FileName, entry: &PackedBlob) -> Read<Vec<u8>> {
+    pub(crate) fn read_blob(&self, pack: FileName, entry: &PackedBlob) -> Read<Vec<u8>> {
         let span = Span::Range { offset: entry.offset.into(), length: entry.length.into() };
         self.read_twice(|| {
             let mut sealed = own(self.read(pack, span)?);
@@ -155,7 +155,7 @@ impl<'a> Place<'a> {
         };
         if is_about_the_file && in_a_row < FAULTS_IN_A_ROW_MAX {
             return Trouble::Damaged(match fault.kind {
-                FaultKind::NotFound => "it is not there".to_owned(),
+                FaultKind::NotFound => NOT_THERE.to_owned(),
                 _ => format!("cannot {} it: {}", fault.action, fault.cause),
             });
         }
@@ -165,14 +165,17 @@ impl<'a> Place<'a> {
 }
 
 /// What is said of a file whose SHA-256 is not its name.
-pub(super) const WRONG_NAME: &str = "its bytes do not match its name";
+pub(crate) const WRONG_NAME: &str = "its bytes do not match its name";
+
+/// What is said of a file that was looked for in vain.
+pub(crate) const NOT_THERE: &str = "it is not there";
 
 /// The words of the format crate as a damage.
-pub(super) fn damaged(error: FormatError) -> Trouble {
+pub(crate) fn damaged(error: FormatError) -> Trouble {
     Trouble::Damaged(error.to_string())
 }
 
 /// Bytes that may be decrypted in place, without a copy where nobody else holds them.
-pub(super) fn own(bytes: Bytes) -> bytes::BytesMut {
+pub(crate) fn own(bytes: Bytes) -> bytes::BytesMut {
     bytes.try_into_mut().unwrap_or_else(|shared| bytes::BytesMut::from(&shared[..]))
 }

@@ -3,6 +3,7 @@
 use format::FileName;
 use model::{Fault, Id, Verdict};
 
+use super::rolling::RollingCounts;
 use crate::error::Damage;
 
 /// The outcome of a check.
@@ -73,6 +74,8 @@ pub struct CopyReport {
     pub fault: Option<Fault>,
     /// What was seen.
     pub counts: Counts,
+    /// What a rolling check did and owes.
+    pub rolling: Option<RollingCounts>,
 }
 
 impl CopyReport {

@@ -1,11 +1,14 @@
 //! What the stages of a check of one copy share: the copy, the report that grows, and whoever watches.
 
 use format::FileName;
+use model::Id;
 
 use super::place::{Place, Trouble};
 use super::report::{CopyReport, Finding};
 use crate::error::Damage;
 use crate::observer::{Cancel, Event, Observer, Progress};
+use crate::repository::Repository;
+use crate::threads;
 
 pub(super) struct Session<'a> {
     pub(super) place: &'a Place<'a>,
@@ -16,9 +19,25 @@ pub(super) struct Session<'a> {
     pub(super) is_last: bool,
     pub(super) workers: usize,
     pub(super) report: CopyReport,
+    /// Packs that were read to the end and are sound.
+    pub(super) sound_packs: Vec<Id>,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    /// Begins the check of one copy, the last one unless somebody says otherwise.
+    pub(super) fn new(place: &'a Place<'a>, repository: &'a Repository, observer: &'a dyn Observer) -> Self {
+        Self {
+            place,
+            observer,
+            cancel: repository.cancel(),
+            clock: repository.clock(),
+            is_last: true,
+            workers: threads::count(),
+            report: CopyReport { copy: place.destination.place().to_owned(), ..CopyReport::default() },
+            sound_packs: Vec::new(),
+        }
+    }
+
     pub(super) fn progress(&self) -> &Progress {
         self.observer.progress()
     }

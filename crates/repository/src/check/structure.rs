@@ -74,7 +74,7 @@ fn config(session: &mut Session<'_>, expected: &Config) {
         }
     });
     if let Err(trouble) = read {
-        session.damage(FileName::CONFIG, trouble, "copy `config` from a sound copy; it is the same on all of them");
+        session.damage(FileName::CONFIG, trouble, "`triplicate copies heal` brings it from a sound copy; with none, `triplicate repair config` from the recovery kit");
     }
 }
 
@@ -103,13 +103,15 @@ fn each_file<'a, T: Send>(
 
 fn keys(session: &mut Session<'_>, listed: &[Listed]) -> Result<()> {
     let judge = |place: &Place<'_>, name| KeyFile::parse(&place.read_named(name)?).map(drop).map_err(damaged);
-    each_file(session, FileKind::Key, listed, judge, |session, name, judged| match judged {
+    each_file(session, FileKind::Key, listed, judge, |session, name, judged| {
+        match judged {
         Ok(()) => session.report.counts.keys += 1,
-        Err(trouble) => session.damage(name, trouble, "copy it from a sound copy, or remove it and add the key again"),
+        Err(trouble) => session.damage(name, trouble, "`triplicate copies heal` brings it from a sound copy; with none, `triplicate repair config` from the recovery kit"),
+    }
     })?;
     if listed.is_empty() && session.place.lost().is_none() {
         let none = Trouble::Damaged("there is no key: nothing of this copy can be opened without another copy".into());
-        session.damage_of("keys", none, "copy the folder `keys` from a sound copy");
+        session.damage_of("keys", none, "`triplicate copies heal` brings them from a sound copy; with none, `triplicate repair config` from the recovery kit");
     }
     Ok(())
 }
@@ -121,7 +123,7 @@ fn snapshots(session: &mut Session<'_>, listed: &[Listed]) -> Result<Vec<(Id, Id
         Ok(snapshot) => sound.push((name.id().unwrap_or_default(), snapshot.tree)),
         Err(trouble) => {
             session.affected_snapshot(name, &trouble);
-            session.damage(name, trouble, "`triplicate copies sync` fetches it from a sound copy after it was removed");
+            session.damage(name, trouble, "`triplicate copies heal` replaces it from a sound copy");
         }
     })?;
     sound.sort_unstable();
@@ -139,7 +141,7 @@ fn index(session: &mut Session<'_>, listings: &Listings) -> Result<Catalog> {
         }
         Err(trouble) => {
             session.report.suggest_repair_index = true;
-            session.damage(name, trouble, "copy it from a sound copy, or rebuild it with `restic repair index`");
+            session.damage(name, trouble, "`triplicate copies heal` replaces it from a sound copy; with none, `triplicate repair index` makes it anew");
         }
     })?;
     let sizes: HashMap<Id, u64> = listings.packs.iter().map(|pack| (pack.id, pack.size)).collect();
@@ -162,8 +164,8 @@ fn packs(session: &mut Session<'_>, catalog: &Catalog, listed: &[Listed]) -> Bit
         if let Some(why) = misfit.why {
             session.report.broken_packs.push(pack.id);
             let hint = match pack.size {
-                None => "`triplicate copies sync` fetches it from a copy that has it",
-                Some(_) => "remove it, then `triplicate copies sync` fetches it from a sound copy",
+                None => "`triplicate copies heal` fetches it from a copy that has it",
+                Some(_) => "`triplicate copies heal` replaces it from a sound copy",
             };
             session.damage(FileName::pack(pack.id), Trouble::Damaged(why), hint);
         }

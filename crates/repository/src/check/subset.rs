@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use model::Id;
 
+use super::rolling::Rolling;
 use crate::error::Error;
 
 /// restic counts groups by a pack id's first byte, so there can be no more of them.
@@ -22,6 +23,8 @@ pub enum ReadData {
     All,
     /// Tree packs, and a part of the others.
     Subset(Subset),
+    /// Tree packs, and those of the others whose turn it is.
+    Rolling(Rolling),
 }
 
 /// A part of all packs: `n/t`, `x%`, or a size such as `50M`.
@@ -83,7 +86,7 @@ impl fmt::Display for Subset {
 }
 
 /// Bytes with restic's suffixes: powers of 1024, in either case, with or without a trailing `b`.
-fn parse_size(text: &str) -> Option<u64> {
+pub fn parse_size(text: &str) -> Option<u64> {
     let digits_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(digits_end);
     let shift = match unit.to_ascii_lowercase().as_str() {
@@ -100,7 +103,7 @@ fn parse_size(text: &str) -> Option<u64> {
 impl Subset {
     /// For each of `packs` (id and size), whether it belongs to this part. At least one is chosen where there is any,
     /// except for a group, which may be empty.
-    pub(super) fn choose(self, packs: &[(Id, u64)], seed: u64) -> Vec<bool> {
+    pub(crate) fn choose(self, packs: &[(Id, u64)], seed: u64) -> Vec<bool> {
         if let Subset::Group { group, groups } = self {
             return packs.iter().map(|(id, _)| u32::from(id.as_bytes()[0]) % groups.max(1) == group - 1).collect();
         }

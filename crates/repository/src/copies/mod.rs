@@ -9,6 +9,7 @@
 
 pub mod add;
 pub mod fan_out;
+pub mod heal;
 mod load;
 pub mod status;
 pub mod sync;

@@ -1,6 +1,8 @@
 //! `check`: whether each copy on its own gives every snapshot back.
 
-use repository::check::{Affected, CheckReport, CheckRequest, CopyReport, Loss, ReadData, Subset, check};
+use repository::check::{
+    Affected, CheckReport, CheckRequest, CopyReport, Loss, ReadData, Rolling, RollingCounts, Subset, check, parse_size,
+};
 use repository::locks::LockMode;
 use serde_json::{Value, json};
 
@@ -18,9 +20,33 @@ pub(crate) struct Arguments {
     /// Read a part of the data: `n/t`, `x%` or a size such as `50M`
     #[arg(long, value_name = "SUBSET", conflicts_with = "read_data", value_parser = subset)]
     read_data_subset: Option<Subset>,
+    /// Read a part of the data each day, so that every pack of every copy is read again and again
+    ///
+    /// What was read when is remembered on this machine. Call it once a day, or more often.
+    #[arg(long, conflicts_with_all = ["read_data", "read_data_subset"])]
+    rolling: bool,
+    /// With --rolling: read every pack within so many days
+    #[arg(long, value_name = "DAYS", default_value = "30d", requires = "rolling", value_parser = days)]
+    within: u32,
+    /// With --rolling: read at most so much of each copy a day, such as `5G`
+    #[arg(long, value_name = "SIZE", requires = "rolling", value_parser = size)]
+    at_most: Option<u64>,
 }
 
-fn subset(text: &str) -> Result<Subset, String> {
+/// Days that a rolling check may take, at the most.
+const DAYS_MAX: u32 = 3650;
+
+fn days(text: &str) -> Result<u32, String> {
+    let number = text.strip_suffix('d').unwrap_or(text).parse::<u32>().ok();
+    let refused = || format!("`{text}` is no number of days from 1 to {DAYS_MAX}, such as `30d`");
+    number.filter(|days| (1..=DAYS_MAX).contains(days)).ok_or_else(refused)
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    parse_size(text).filter(|bytes| *bytes > 0).ok_or_else(|| format!("`{text}` is no size such as `500M` or `5G`"))
+}
+
+pub(super) fn subset(text: &str) -> Result<Subset, String> {
     text.parse().map_err(|error: repository::Error| error.to_string())
 }
 
@@ -31,6 +57,9 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
     let read = match arguments.read_data_subset {
         _ if arguments.read_data => ReadData::All,
         Some(subset) => ReadData::Subset(subset),
+        None if arguments.rolling => {
+            ReadData::Rolling(Rolling { within_days: arguments.within, at_most_bytes: arguments.at_most })
+        }
         None => ReadData::No,
     };
     let report = {
@@ -50,10 +79,9 @@ pub(crate) fn conclude(report: &CheckReport) -> Result<(), Failure> {
         let failure = Failure::failed(format!("{errors} found on {names}"));
         let is_sound_elsewhere = unsound.len() < report.copies.len();
         return Err(if is_sound_elsewhere {
-            failure.hint("other copies are sound: name all of them with -r when restoring, and the sound ones are used")
+            failure.hint("`triplicate copies heal --read-data` replaces what is damaged from the copies that are sound")
         } else {
-            failure
-                .hint("restore what there is, and see docs/restore-from-nothing.md for repairing a copy from another")
+            failure.hint("`triplicate copies heal --read-data` heals each copy from the others, and names what is lost")
         });
     }
     if report.lacking.iter().any(|lacking| lacking.needed > 0) {
@@ -118,10 +146,17 @@ fn show_copy(session: &Session, copy: &CopyReport) -> Result<(), Failure> {
         (None, 0) => ": ok",
         (None, _) => ": damaged",
     });
-    screen.remark(line)
+    screen.remark(line)?;
+    let Some(rolling) = &copy.rolling else { return Ok(()) };
+    let read = format!("{} ({})", figures::count(rolling.packs, "pack"), figures::bytes(rolling.bytes));
+    let overdue = match rolling.overdue_packs {
+        0 => "nothing is overdue".to_owned(),
+        packs => format!("{} overdue ({})", figures::count(packs, "pack"), figures::bytes(rolling.overdue_bytes)),
+    };
+    screen.remark(format!("copy {}: read {read} today; {overdue}, {} never read", copy.copy, rolling.never_read_packs))
 }
 
-fn affected_text(affected: &Affected) -> String {
+pub(super) fn affected_text(affected: &Affected) -> String {
     let path = figures::shown(&affected.path);
     let snapshot = affected.snapshot.short();
     match affected.loss {
@@ -163,5 +198,16 @@ fn copy_json(copy: &CopyReport) -> Value {
         "packs_read": counts.packs_read,
         "bytes_read": counts.bytes_read,
         "blobs_read": counts.blobs_read,
+        "rolling": copy.rolling.as_ref().map(rolling_json),
+    })
+}
+
+fn rolling_json(rolling: &RollingCounts) -> Value {
+    json!({
+        "packs": rolling.packs,
+        "bytes": rolling.bytes,
+        "overdue_packs": rolling.overdue_packs,
+        "overdue_bytes": rolling.overdue_bytes,
+        "never_read_packs": rolling.never_read_packs,
     })
 }

@@ -75,6 +75,11 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
         let _drawing = watch.draw();
         restore(&indexed, &choice.snapshot, &request, watch.as_ref())?
     };
+    // Everything of the snapshot came back and was read once more.
+    let is_whole = request.subfolder.is_none() && request.selection.takes_everything() && report.kept == 0;
+    if arguments.verify && is_whole && report.verdict() == model::Verdict::Ok {
+        repository.note_verified([choice.id]);
+    }
     show(session, &report, arguments.dry_run)?;
     conclude(&report)
 }

@@ -1,6 +1,7 @@
 //! `copies`: the copies of the repository beside each other.
 
 mod add;
+mod heal;
 mod places;
 mod status;
 mod sync;
@@ -23,6 +24,8 @@ enum Action {
     Status,
     /// Give every copy what another has and it lacks
     Sync,
+    /// Replace what is damaged or missing on one copy from a copy that has it sound
+    Heal(heal::Arguments),
     /// Make an empty place one more copy, and fill it
     Add(add::Arguments),
 }
@@ -31,6 +34,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
     match &arguments.action {
         None | Some(Action::Status) => status::run(session),
         Some(Action::Sync) => sync::run(session),
+        Some(Action::Heal(arguments)) => heal::run(session, arguments),
         Some(Action::Add(arguments)) => add::run(session, arguments),
     }
 }
