@@ -25,6 +25,7 @@ pub mod check;
 pub mod copies;
 mod error;
 pub mod filter;
+pub mod forget;
 pub mod index;
 pub mod keys;
 mod listings;
@@ -36,6 +37,7 @@ mod pace;
 pub mod records;
 mod repository;
 pub mod restore;
+pub mod retention;
 pub mod snapshots;
 pub mod threads;
 

@@ -98,6 +98,7 @@ pub(crate) enum Command {
     Dump(commands::dump::Arguments),
     Restore(Box<commands::restore::Arguments>),
     Check(commands::check::Arguments),
+    Forget(Box<commands::forget::Arguments>),
     Stats(commands::stats::Arguments),
     Copies(commands::copies::Arguments),
     Key(commands::key::Arguments),

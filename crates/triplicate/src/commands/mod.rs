@@ -9,6 +9,7 @@ pub(crate) mod copies;
 pub(crate) mod diff;
 pub(crate) mod dump;
 pub(crate) mod find;
+pub(crate) mod forget;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod ls;
@@ -42,6 +43,7 @@ pub(crate) fn run(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Dump(arguments) => dump::run(session, &arguments),
         Command::Restore(arguments) => restore::run(session, &arguments),
         Command::Check(arguments) => check::run(session, &arguments),
+        Command::Forget(arguments) => forget::run(session, &arguments),
         Command::Stats(arguments) => stats::run(session, &arguments),
         Command::Copies(arguments) => copies::run(session, &arguments),
         Command::Key(arguments) => key::run(session, &arguments),

@@ -1,0 +1,203 @@
+//! Carrying a plan out: under an exclusive lock, on every copy in the same order, a few files at a time.
+
+use std::collections::BTreeSet;
+
+use destinations::Destination;
+use format::{FileKind, FileName};
+use futures::future::join_all;
+use model::{Fault, FaultKind, Id, Verdict};
+
+use super::agreement::Agreement;
+use super::plan::ForgetPlan;
+use crate::copies::status::Holdings;
+use crate::error::{Error, Result};
+use crate::locks::{Fence, LockMode};
+use crate::repository::Repository;
+
+/// So many files are removed from a copy at a time; a run that breaks off leaves no more than these on some copies only.
+const AT_A_TIME: usize = 8;
+
+/// How one copy came out.
+#[derive(Debug, Clone)]
+pub struct CopyRemoval {
+    /// The copy, without secrets.
+    pub copy: String,
+    /// Snapshots that it has no more.
+    pub removed: u64,
+    /// Snapshots that it keeps because it lets nothing be removed.
+    pub kept: u64,
+    /// Why it does not let anything be removed, or why it was given up.
+    pub fault: Option<Fault>,
+    /// `failed` when it was given up before it had all removed.
+    pub verdict: Verdict,
+}
+
+/// What was done.
+#[derive(Debug)]
+pub struct ForgetReport {
+    /// By copy.
+    pub copies: Vec<CopyRemoval>,
+    /// Snapshots that were to go.
+    pub removals: u64,
+    /// Worst of all.
+    pub verdict: Verdict,
+}
+
+/// Removes what the plan says.
+///
+/// # Errors
+/// When somebody else holds a lock, when what is there is no longer what the plan was made from, or when no copy is
+/// left.
+pub fn execute(repository: &Repository, plan: &ForgetPlan) -> Result<ForgetReport> {
+    let (guard, holdings) = repository.lock_and_list(LockMode::Exclusive, FileKind::Snapshot)?;
+    refuse_changed(repository, plan, &holdings)?;
+    repository.note_accepted(&plan.accepted);
+    repository.note_intent(&plan.removals);
+    let progress = repository.observer().progress();
+    progress.found(plan.removals.len() as u64, 0);
+    let mut work = Removal::new(repository, guard.fence(), holdings);
+    let mut ended = Ok(());
+    for batch in plan.removals.chunks(AT_A_TIME) {
+        ended = repository.cancel().check();
+        if ended.is_err() || repository.copies().live().next().is_none() {
+            break;
+        }
+        work.remove(batch);
+        progress.done(batch.len() as u64, 0);
+    }
+    work.remember();
+    ended?;
+    work.report(plan)
+}
+
+/// The copies must be those of the plan, with its snapshots: between the two nobody looked.
+fn refuse_changed(repository: &Repository, plan: &ForgetPlan, holdings: &Holdings) -> Result<()> {
+    if let Some(copy) = repository.copies().all().iter().find(|copy| !copy.is_live()) {
+        let why = copy.lost().map_or_else(String::new, |fault| format!(": {fault}"));
+        return Err(Error::Refused {
+            why: format!("copy {} was lost before anything was removed{why}", copy.place()),
+            hint: "forget needs every copy that is named".to_owned(),
+        });
+    }
+    if Agreement::listed(holdings) == plan.listed {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        why: "snapshots came or went while the plan was shown; nothing was removed".to_owned(),
+        hint: "run it again".to_owned(),
+    })
+}
+
+/// A removal under way.
+struct Removal<'a> {
+    repository: &'a Repository,
+    fence: Fence,
+    /// What each copy has, as far as is known.
+    holdings: Holdings,
+    /// By copy: what it has removed.
+    removed: Vec<BTreeSet<Id>>,
+    /// By copy: why it lets nothing be removed.
+    refusals: Vec<Option<Fault>>,
+}
+
+impl<'a> Removal<'a> {
+    fn new(repository: &'a Repository, fence: Fence, holdings: Holdings) -> Self {
+        let copies = repository.copies().all().len();
+        Self { repository, fence, holdings, removed: vec![BTreeSet::new(); copies], refusals: vec![None; copies] }
+    }
+
+    /// Removes a few files from every copy that has them.
+    fn remove(&mut self, batch: &[Id]) {
+        let copies = self.repository.copies();
+        let work = copies.live().filter(|(number, _)| self.refusals.get(*number).is_some_and(Option::is_none));
+        let work = work.map(|(number, copy)| {
+            let held = |id: &&Id| self.holdings.files.get(id).is_some_and(|held| held.copies & (1 << number) != 0);
+            let ids: Vec<Id> = batch.iter().filter(held).copied().collect();
+            let (fence, destination) = (&self.fence, copy.destination().as_ref());
+            async move { (number, remove_from(destination, fence, number, ids).await) }
+        });
+        for (number, answers) in copies.wait(join_all(work)) {
+            for (id, answer) in answers {
+                match answer {
+                    Ok(()) => self.note_removed(number, id),
+                    Err(fault) if matches!(fault.kind, FaultKind::Denied | FaultKind::Refused) => {
+                        if let Some(refusal) = self.refusals.get_mut(number) {
+                            refusal.get_or_insert(fault);
+                        }
+                    }
+                    Err(fault) => copies.lose(number, fault),
+                }
+            }
+        }
+    }
+
+    fn note_removed(&mut self, number: usize, id: Id) {
+        if let Some(removed) = self.removed.get_mut(number) {
+            removed.insert(id);
+        }
+        if let Some(held) = self.holdings.files.get_mut(&id) {
+            held.copies &= !(1 << number);
+        }
+    }
+
+    /// Lets this machine remember what the copies have now.
+    fn remember(&self) {
+        self.repository.note_listed(&self.holdings);
+        let gone = self.holdings.files.iter().filter(|(_, held)| held.copies == 0).map(|(id, _)| *id);
+        self.repository.note_forgotten(&gone.collect::<Vec<_>>());
+    }
+
+    fn report(self, plan: &ForgetPlan) -> Result<ForgetReport> {
+        let copies = self.repository.copies();
+        if copies.live().next().is_none() {
+            return Err(copies.none_left());
+        }
+        let mut ends = Vec::new();
+        for (number, copy) in copies.all().iter().enumerate() {
+            let still = plan
+                .removals
+                .iter()
+                .filter(|id| self.holdings.files.get(id).is_some_and(|held| held.copies & (1 << number) != 0));
+            let still = still.count() as u64;
+            let refusal = self.refusals.get(number).cloned().flatten();
+            let verdict = if copy.is_live() { Verdict::Ok } else { Verdict::Failed };
+            ends.push(CopyRemoval {
+                copy: copy.place().to_owned(),
+                removed: self.removed.get(number).map_or(0, |removed| removed.len() as u64),
+                kept: if refusal.is_some() { still } else { 0 },
+                fault: copy.lost().cloned().or(refusal),
+                verdict,
+            });
+        }
+        let is_partial = ends.iter().any(|end| end.verdict == Verdict::Failed);
+        // A repository that only grows is not what somebody wanted who asked for this.
+        let is_asked = plan.groups.iter().any(|group| !group.remove.is_empty());
+        let is_nothing_done = is_asked && ends.iter().all(|end| end.removed == 0);
+        let parts = [
+            if plan.frozen.is_empty() { Verdict::Ok } else { Verdict::Warning },
+            if is_partial { Verdict::Partial } else { Verdict::Ok },
+            if is_nothing_done { Verdict::Failed } else { Verdict::Ok },
+        ];
+        Ok(ForgetReport { copies: ends, removals: plan.removals.len() as u64, verdict: Verdict::worst(parts) })
+    }
+}
+
+/// Removes files from one copy, if our lock there has been held all the time. A copy that refuses the first one is not
+/// asked for the others.
+async fn remove_from(
+    destination: &dyn Destination,
+    fence: &Fence,
+    number: usize,
+    ids: Vec<Id>,
+) -> Vec<(Id, Result<(), Fault>)> {
+    let Some((first, others)) = ids.split_first() else { return Vec::new() };
+    if let Err(fault) = fence.confirm(number).await {
+        return vec![(*first, Err(fault))];
+    }
+    let remove = |id: Id| async move { (id, destination.remove(FileName::new(FileKind::Snapshot, id)).await) };
+    let mut answers = vec![remove(*first).await];
+    if answers.iter().all(|(_, answer)| answer.is_ok()) {
+        answers.extend(join_all(others.iter().map(|id| remove(*id))).await);
+    }
+    answers
+}
