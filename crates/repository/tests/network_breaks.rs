@@ -18,7 +18,7 @@ use testkit::proxy::{At, Break, HttpFault, Rule};
 use testkit::{RestServerOptions, Verb};
 
 /// Of each kind of server, in a run without the variable.
-const SAMPLE: usize = 20;
+const SAMPLE: usize = 16;
 
 const VERBS: [Verb; 5] = [Verb::Write, Verb::Read, Verb::List, Verb::Remove, Verb::Stat];
 

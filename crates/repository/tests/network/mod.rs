@@ -133,6 +133,13 @@ impl Behind<'_> {
         destinations::open(&location, &self.access(), limits).unwrap()
     }
 
+    /// The place without the proxy, trusting its authority.
+    pub fn direct_destination(&self, limits: &Limits) -> Arc<dyn Destination> {
+        let ca_certificate = self.server.rest.as_ref().and_then(|rest| rest.ca_file.clone());
+        let access = Access { ca_certificate, ..self.access() };
+        destinations::open(&self.address().parse().unwrap(), &access, limits).unwrap()
+    }
+
     /// Puts files there as they are, past everything.
     pub fn plant(&self, files: &BTreeMap<FileName, Bytes>) {
         if let Some(rest) = &self.server.rest {
@@ -248,7 +255,12 @@ impl<'c> Three<'c> {
 
     pub fn repository(&self, limits: &Limits) -> repository::Result<Repository> {
         let _inside = self.base.room.runtime.enter();
-        let mut all = vec![self.behind.destination(limits)];
+        self.repository_with(self.behind.destination(limits))
+    }
+
+    /// With another way to the copy on the server.
+    pub fn repository_with(&self, first: Arc<dyn Destination>) -> repository::Result<Repository> {
+        let mut all = vec![first];
         all.extend(self.healthy.iter().map(|copy| copy.clone() as Arc<dyn Destination>));
         let password = Secret::from(PASSWORD.to_owned());
         Repository::open(all, &password, self.base.room.surroundings())
