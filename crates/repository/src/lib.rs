@@ -34,6 +34,7 @@ mod observer;
 mod open;
 mod opener;
 mod pace;
+pub mod prune;
 pub mod records;
 mod repository;
 pub mod restore;

@@ -1,0 +1,129 @@
+//! The look before the leap: locks, listings of every copy, every snapshot, every index file, and the reasons for going
+//! no further.
+//!
+//! Who removes must believe only what was seen completely. A copy that is away, a snapshot that only some copies have, a
+//! listing that lost many files since this machine looked last, a snapshot that nobody can read: each of them may be the
+//! one that still needs something.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use format::{FileKind, FileName, IndexFile};
+
+use super::ledger::{Ledger, LedgerBuilder};
+use super::request::PruneRequest;
+use super::used::Root;
+use crate::copies::Holders;
+use crate::copies::status::Holdings;
+use crate::error::{Error, Result};
+use crate::locks::{Guard, LockMode};
+use crate::repository::Repository;
+use crate::threads;
+
+/// What was found.
+pub(super) struct Scene {
+    pub(super) guard: Guard,
+    pub(super) roots: Vec<Root>,
+    pub(super) snapshots: Holdings,
+    pub(super) indexes: Holdings,
+    pub(super) packs: Holdings,
+}
+
+/// Locks the repository and lists everything.
+pub(super) fn look(repository: &Repository, request: &PruneRequest) -> Result<Scene> {
+    if repository.surroundings().no_lock && !request.dry_run {
+        let why = "nothing is pruned without locks: somebody may be adding what is going to be removed".to_owned();
+        return Err(Error::Refused { why, hint: "leave --no-lock out, or look with --dry-run".to_owned() });
+    }
+    // A look at the plan disturbs nobody.
+    let mode = if request.dry_run { LockMode::Reading } else { LockMode::Exclusive };
+    let (guard, snapshots) = repository.lock_and_list(mode, FileKind::Snapshot)?;
+    // In this order: whatever a listed snapshot needs was written before it, and is in what is listed behind it.
+    let indexes = Holdings::gather(repository.copies(), FileKind::Index)?;
+    let packs = Holdings::gather(repository.copies(), FileKind::Pack)?;
+    refuse_lost_copies(repository)?;
+    for holdings in [&snapshots, &indexes, &packs] {
+        refuse_shrunk(repository, holdings, request)?;
+    }
+    refuse_disagreeing(repository, &snapshots)?;
+    let listing = repository.snapshots_of(snapshots.clone())?;
+    if let Some(damage) = listing.troubles.first() {
+        let count = listing.troubles.len();
+        let why = format!("nothing is pruned while {count} snapshots cannot be read: {damage}");
+        let hint = "nobody knows what they need; `triplicate copies heal` brings them back where another copy has them";
+        return Err(Error::Refused { why, hint: hint.to_owned() });
+    }
+    let roots: Vec<Root> = listing.snapshots.iter().map(|(id, snapshot)| (*id, snapshot.tree)).collect();
+    if roots.is_empty() && !(indexes.files.is_empty() && packs.files.is_empty()) {
+        let why = format!("nothing is pruned: {} list no snapshot at all", repository.copies().places());
+        let hint = "without a snapshot everything would be removed; if that is meant, remove the copies themselves";
+        return Err(Error::Refused { why, hint: hint.to_owned() });
+    }
+    Ok(Scene { guard, roots, snapshots, indexes, packs })
+}
+
+/// Every copy that was named has to answer.
+pub(super) fn refuse_lost_copies(repository: &Repository) -> Result<()> {
+    let lost = repository.copies().all().iter().find_map(|copy| Some((copy.place(), copy.lost()?)));
+    let Some((place, fault)) = lost else { return Ok(()) };
+    let why = format!("nothing is pruned while copy {place} cannot be used: {fault}");
+    let hint = fault.hint().unwrap_or("bring it back, or name only the copies that there are");
+    Err(Error::Refused { why, hint: hint.to_owned() })
+}
+
+fn refuse_shrunk(repository: &Repository, holdings: &Holdings, request: &PruneRequest) -> Result<()> {
+    if request.accept_shrink {
+        return Ok(());
+    }
+    let Some(shrunk) = repository.shrunk(holdings).into_iter().next() else { return Ok(()) };
+    let (folder, before, now) = (shrunk.kind.folder(), shrunk.before.files, shrunk.now.files);
+    let why = format!(
+        "nothing is pruned: copy {} lists {now} files in `{folder}`, and listed {before} when this machine looked last",
+        shrunk.copy
+    );
+    let hint = "check that the copy is whole; if somebody removed them on purpose, say --accept-shrink";
+    Err(Error::Refused { why, hint: hint.to_owned() })
+}
+
+/// Every copy has every snapshot.
+fn refuse_disagreeing(repository: &Repository, snapshots: &Holdings) -> Result<()> {
+    let differs = snapshots.files.iter().find(|(_, held)| held.copies != snapshots.asked || held.other_size != 0);
+    let Some((id, held)) = differs else { return Ok(()) };
+    let lacking = snapshots.asked & !held.copies;
+    let (bits, how) = if lacking == 0 { (held.other_size, "has another size of") } else { (lacking, "lacks") };
+    let copy = repository.copies().all().get(bits.trailing_zeros() as usize).map_or("", |copy| copy.place());
+    let why = format!("nothing is pruned while copies disagree: {copy} {how} snapshot {}", id.short());
+    let hint = if lacking == 0 {
+        "`triplicate copies heal` replaces what is damaged"
+    } else {
+        "`triplicate copies sync` brings it to every copy; a `forget` that broke off is finished by running it again"
+    };
+    Err(Error::Refused { why, hint: hint.to_owned() })
+}
+
+/// Reads every index file once.
+pub(super) fn read_indexes(repository: &Repository, scene: &Scene) -> Result<Ledger> {
+    let names: Vec<_> = scene.indexes.files.iter().map(|(id, held)| (*id, *held)).collect();
+    let (next, builder) = (AtomicUsize::new(0), Mutex::new(LedgerBuilder::default()));
+    let progress = repository.observer().progress();
+    progress.found(names.len() as u64, 0);
+    threads::run(threads::count().min(names.len()), |_| {
+        while let Some(&(id, held)) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+            repository.cancel().check()?;
+            let file = read_index(repository, &scene.indexes, id)?;
+            let is_common = held.copies == scene.indexes.asked && held.other_size == 0;
+            threads::lock(&builder).add(id, held.copies, is_common, &file);
+            progress.done(1, 0);
+        }
+        Ok(())
+    })?;
+    let builder = builder.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    Ok(builder.build(&scene.packs))
+}
+
+/// Reads one index file.
+pub(super) fn read_index(repository: &Repository, indexes: &Holdings, id: model::Id) -> Result<IndexFile> {
+    let name = FileName::new(FileKind::Index, id);
+    let plain = repository.read_file(name, Holders::of(indexes, &id))?;
+    IndexFile::parse(&plain).map_err(|source| Error::Format { what: format!("index file `{}`", name.path()), source })
+}

@@ -1,0 +1,155 @@
+//! Writing anew what is needed of packs that are mostly not: read from any copy, checked down to the hash of each blob,
+//! and put into new packs for every copy, sealed as it was.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use format::{BlobKind, Compressor, IndexedPack, PackWriter, PackedBlob};
+use model::Id;
+
+use super::Pruning;
+use super::blobs::{BlobReader, Tools, Wanted, windows};
+use super::loss;
+use super::plan::Fate;
+use super::reindex::Press;
+use super::request::PACK_BYTES_TARGET;
+use crate::buffers::Buffers;
+use crate::copies::fan_out::FanOut;
+use crate::error::{Error, Result};
+use crate::threads;
+
+/// Buffers of packs that are kept for later packs.
+const SPARE_PACKS_MAX: usize = 4;
+
+/// A pack that was handed to every copy.
+pub(super) type Written = (Id, u64);
+
+/// Writes what is kept of packs that are repacked; gives the new packs.
+pub(super) fn run(pruning: &Pruning<'_>, fan_out: &FanOut<'_>, press: &Press<'_>) -> Result<Vec<Written>> {
+    let mut wanted = wanted(pruning);
+    let windows = windows(&mut wanted);
+    let bytes: u64 = wanted.iter().map(|one| u64::from(one.row.length)).sum();
+    pruning.repository.observer().progress().found(0, bytes);
+    let mill = Mill { pruning, fan_out, press, buffers: Buffers::new(SPARE_PACKS_MAX), written: Mutex::default() };
+    let (next, open) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let crew = pruning.request.threads.unwrap_or_else(threads::count).min(windows.len());
+    threads::run(crew, |_| {
+        let (mut tools, mut bench) = (Tools::default(), mill.bench());
+        let reader = pruning.reader();
+        while let Some(window) = windows.get(next.fetch_add(1, Ordering::Relaxed)) {
+            reader.read(&mut tools, &wanted, window, |one, read| match read {
+                Ok((entry, sealed, plain)) => mill.store(&mut bench, entry, sealed, plain),
+                Err(_) => Err(mill.refuse(&reader, one)),
+            })?;
+        }
+        threads::lock(&open).push(bench);
+        Ok(())
+    })?;
+    mill.gather(open.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))?;
+    Ok(mill.written.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+/// Every place that is kept and lies in a pack that is repacked.
+fn wanted(pruning: &Pruning<'_>) -> Vec<Wanted> {
+    let mut wanted = Vec::new();
+    for kind in [BlobKind::Tree, BlobKind::Data] {
+        for (rank, row) in pruning.ledger.shelf(kind).rows().iter().enumerate() {
+            let is_moved = pruning.decision.fates.get(row.pack as usize) == Some(&Fate::Repack);
+            if is_moved && pruning.accounts.is_kept(kind, rank) {
+                // Any place of the name leads to the others, should this one be damaged.
+                let first = pruning.ledger.shelf(kind).rank(&row.id).unwrap_or(rank);
+                wanted.push(Wanted { kind, rank: first as u32, row: *row });
+            }
+        }
+    }
+    wanted
+}
+
+struct Mill<'a> {
+    pruning: &'a Pruning<'a>,
+    fan_out: &'a FanOut<'a>,
+    press: &'a Press<'a>,
+    buffers: Buffers,
+    written: Mutex<Vec<Written>>,
+}
+
+/// One thread's open packs.
+struct Bench {
+    data: PackWriter,
+    trees: PackWriter,
+    /// Where what was stored as it is has to be compressed.
+    compressor: Option<Compressor>,
+}
+
+impl Mill<'_> {
+    fn bench(&self) -> Bench {
+        let request = &self.pruning.request;
+        let compresses = request.repack_uncompressed && self.pruning.repository.config().version > 1;
+        let compressor = compresses.then(|| Compressor::new(request.compression));
+        Bench { data: PackWriter::new(), trees: PackWriter::new(), compressor }
+    }
+
+    fn store(&self, bench: &mut Bench, entry: &PackedBlob, sealed: &[u8], plain: &[u8]) -> Result<()> {
+        let Bench { data, trees, compressor } = bench;
+        let pack = match entry.kind {
+            BlobKind::Data => data,
+            BlobKind::Tree => trees,
+        };
+        let pushed = match compressor {
+            Some(compressor) if entry.uncompressed_length.is_none() => {
+                pack.push(self.pruning.repository.master(), entry.kind, entry.id, plain, Some(compressor))
+            }
+            _ => pack.push_sealed(entry.kind, entry.id, sealed, entry.uncompressed_length),
+        };
+        pushed.map_err(new_pack)?;
+        self.pruning.repository.observer().progress().done(0, u64::from(entry.length));
+        if is_full(pack) {
+            self.close(std::mem::replace(pack, PackWriter::reusing(self.buffers.take())))?;
+        }
+        Ok(())
+    }
+
+    /// Completes a pack and hands it to every copy.
+    fn close(&self, pack: PackWriter) -> Result<()> {
+        let pack = pack.finish(self.pruning.repository.master()).map_err(new_pack)?;
+        threads::lock(&self.written).push((pack.id, pack.bytes.len() as u64));
+        self.fan_out.pack(pack.id, self.buffers.share(pack.bytes))?;
+        self.press.index(IndexedPack { id: pack.id, blobs: pack.blobs })
+    }
+
+    /// Gathers the threads' unfinished packs into as few as possible.
+    fn gather(&self, benches: Vec<Bench>) -> Result<()> {
+        let (data, trees): (Vec<_>, Vec<_>) = benches.into_iter().map(|bench| (bench.data, bench.trees)).unzip();
+        for packs in [data, trees] {
+            let mut gathered = PackWriter::new();
+            for pack in packs {
+                for entry in pack.blobs() {
+                    let sealed = pack.sealed_blob(entry);
+                    let pushed = gathered.push_sealed(entry.kind, entry.id, sealed, entry.uncompressed_length);
+                    pushed.map_err(new_pack)?;
+                    if is_full(&gathered) {
+                        self.close(std::mem::take(&mut gathered))?;
+                    }
+                }
+            }
+            if !gathered.is_empty() {
+                self.close(gathered)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A blob that is needed and that no copy has sound.
+    fn refuse(&self, reader: &BlobReader<'_>, one: &Wanted) -> Error {
+        let lost = [(one.kind, one.row.id)].into();
+        loss::refusal(reader, &self.pruning.scene.roots, &lost).unwrap_or_else(|error| error)
+    }
+}
+
+fn is_full(pack: &PackWriter) -> bool {
+    pack.size_bytes() >= PACK_BYTES_TARGET || pack.is_full()
+}
+
+fn new_pack(source: format::FormatError) -> Error {
+    Error::Format { what: "new pack".to_owned(), source }
+}
