@@ -33,6 +33,7 @@ pub(crate) enum Task {
     Restore,
     Check,
     Sync,
+    Prune,
     /// Reading without an end that could be foreseen.
     Browse,
 }
@@ -73,7 +74,7 @@ impl Watch {
         let is_terminal = std::io::stderr().is_terminal();
         let wanted = match (self.screen.is_quiet(), self.task) {
             (true, _) | (_, Task::Browse) => None,
-            (_, Task::Check | Task::Sync) if self.screen.is_json() => None,
+            (_, Task::Check | Task::Sync | Task::Prune) if self.screen.is_json() => None,
             _ if self.screen.is_json() => Some(JSON_STATUS),
             _ if is_terminal => Some(redraw_interval()),
             _ => Some(PLAIN_LINE),
@@ -151,7 +152,7 @@ impl Watch {
     fn words(&self) -> String {
         let status = self.status();
         let item = match self.task {
-            Task::Check => "item",
+            Task::Check | Task::Prune => "item",
             _ => "file",
         };
         let mut words = format!("[{}]", figures::duration(self.elapsed()));

@@ -27,6 +27,8 @@ pub(super) struct Scene {
     pub(super) snapshots: Holdings,
     pub(super) indexes: Holdings,
     pub(super) packs: Holdings,
+    /// Copies from which nothing is removed, as bits: they still have snapshots that were forgotten.
+    pub(super) hands_off: u64,
 }
 
 /// Locks the repository and lists everything.
@@ -45,8 +47,10 @@ pub(super) fn look(repository: &Repository, request: &PruneRequest) -> Result<Sc
     for holdings in [&snapshots, &indexes, &packs] {
         refuse_shrunk(repository, holdings, request)?;
     }
-    refuse_disagreeing(repository, &snapshots)?;
-    let listing = repository.snapshots_of(snapshots.clone())?;
+    let mut needed = snapshots.clone();
+    let hands_off = take_leftovers(repository, &mut needed);
+    refuse_disagreeing(repository, &needed)?;
+    let listing = repository.snapshots_of(needed)?;
     if let Some(damage) = listing.troubles.first() {
         let count = listing.troubles.len();
         let why = format!("nothing is pruned while {count} snapshots cannot be read: {damage}");
@@ -59,7 +63,7 @@ pub(super) fn look(repository: &Repository, request: &PruneRequest) -> Result<Sc
         let hint = "without a snapshot everything would be removed; if that is meant, remove the copies themselves";
         return Err(Error::Refused { why, hint: hint.to_owned() });
     }
-    Ok(Scene { guard, roots, snapshots, indexes, packs })
+    Ok(Scene { guard, roots, snapshots, indexes, packs, hands_off })
 }
 
 /// Every copy that was named has to answer.
@@ -72,7 +76,7 @@ pub(super) fn refuse_lost_copies(repository: &Repository) -> Result<()> {
 }
 
 fn refuse_shrunk(repository: &Repository, holdings: &Holdings, request: &PruneRequest) -> Result<()> {
-    if request.accept_shrink {
+    if request.believe_listings {
         return Ok(());
     }
     let Some(shrunk) = repository.shrunk(holdings).into_iter().next() else { return Ok(()) };
@@ -81,8 +85,22 @@ fn refuse_shrunk(repository: &Repository, holdings: &Holdings, request: &PruneRe
         "nothing is pruned: copy {} lists {now} files in `{folder}`, and listed {before} when this machine looked last",
         shrunk.copy
     );
-    let hint = "check that the copy is whole; if somebody removed them on purpose, say --accept-shrink";
+    let hint = "check that the copy is whole; if somebody removed them on purpose, say --believe-listings";
     Err(Error::Refused { why, hint: hint.to_owned() })
+}
+
+/// Takes snapshots out that this machine forgot and that some copies still have: because they are append-only, or because
+/// the forgetting broke off. Gives these copies. They are left as they are, so that nothing there breaks; the others need
+/// not keep anything for them.
+fn take_leftovers(repository: &Repository, snapshots: &mut Holdings) -> u64 {
+    let (intents, asked) = (repository.intents(), snapshots.asked);
+    let mut holders = 0;
+    snapshots.files.retain(|id, held| {
+        let is_leftover = held.copies != asked && intents.contains_key(id);
+        holders |= if is_leftover { held.copies } else { 0 };
+        !is_leftover
+    });
+    holders
 }
 
 /// Every copy has every snapshot.

@@ -89,7 +89,7 @@ pub fn prepare<'a>(repository: &'a Repository, request: &PruneRequest) -> Result
     let reader = BlobReader { repository, ledger: &ledger, packs: &scene.packs };
     let used = used::find(&reader, &scene.roots)?;
     let accounts = account::account(&ledger, &used);
-    let supersets = superset::known(repository);
+    let supersets = superset::known(repository) | scene.hands_off;
     let mut decision = plan::decide(repository, &ledger, &accounts, request, supersets)?;
     decision.plan.snapshots = scene.roots.len() as u64;
     inspect::refuse_lost_copies(repository)?;
@@ -186,23 +186,16 @@ impl Pruning<'_> {
     /// Old index files, then packs whose time has come.
     fn remove(&self, copies: &mut [CopyPruned]) {
         let fence = self.scene.guard.fence();
-        let old: Vec<FileName> = self
-            .decision
-            .rewrite
-            .iter()
-            .filter_map(|number| self.ledger.files.get(*number))
-            .map(|file| FileName::new(FileKind::Index, file.id))
-            .collect();
+        let old = self.decision.rewrite.iter().filter_map(|number| self.ledger.files.get(*number));
+        let old: Vec<FileName> = old.map(|file| FileName::new(FileKind::Index, file.id)).collect();
         let swept = self.ledger.packs.iter().zip(&self.decision.fates).filter(|(_, fate)| **fate == Fate::Sweep);
         let swept: Vec<FileName> = swept.map(|(pack, _)| FileName::pack(pack.id)).collect();
         self.repository.observer().progress().found((old.len() + swept.len()) as u64, 0);
-        let mut may_sweep = 0;
-        for (number, removal) in sweep::remove(self.repository, &fence, &old, u64::MAX) {
+        let mut may_sweep = !self.scene.hands_off;
+        for (number, removal) in sweep::remove(self.repository, &fence, &old, !self.scene.hands_off) {
             // A copy that keeps an old index file must keep what is in it.
-            if removal.kept == 0 && removal.fault.is_none() {
-                may_sweep |= 1 << number;
-            } else if let Some(copy) = copies.get_mut(number) {
-                copy.files_kept += swept.len() as u64;
+            if removal.kept > 0 {
+                may_sweep &= !(1 << number);
             }
             self.book(copies, number, &removal, old.len());
         }
@@ -210,6 +203,11 @@ impl Pruning<'_> {
             for (number, removal) in sweep::remove(self.repository, &fence, &swept, may_sweep) {
                 self.book(copies, number, &removal, swept.len());
             }
+        }
+        for (number, copy) in copies.iter_mut().enumerate().filter(|(_, copy)| copy.fault.is_none()) {
+            let is_left = self.scene.hands_off & (1 << number) != 0;
+            copy.files_kept += if is_left { old.len() as u64 } else { 0 };
+            copy.files_kept += if may_sweep & (1 << number) == 0 { swept.len() as u64 } else { 0 };
         }
         if copies.iter().all(|copy| copy.fault.is_none()) {
             let gather = |kind| Holdings::gather(self.repository.copies(), kind);

@@ -77,7 +77,7 @@ pub struct PruneRequest {
     /// Make a plan and change nothing.
     pub dry_run: bool,
     /// Believe listings that show far fewer files than this machine saw before.
-    pub accept_shrink: bool,
+    pub believe_listings: bool,
     /// How hard to compress where that is asked for.
     pub compression: Compression,
     /// Worker threads; one for each core otherwise.
@@ -94,7 +94,7 @@ impl Default for PruneRequest {
             repack_cacheable_only: false,
             grace: GRACE_DEFAULT,
             dry_run: false,
-            accept_shrink: false,
+            believe_listings: false,
             compression: Compression::Auto,
             threads: None,
         }

@@ -151,6 +151,43 @@ fn a_lock_that_vanishes_stops_every_removal_on_its_copy_and_no_pack_is_swept() {
 }
 
 #[test]
+fn a_copy_that_keeps_forgotten_snapshots_keeps_what_they_need() {
+    let mut ground = Ground::new(22);
+    ground.write(0..10);
+    let first = ground.backup();
+    ground.write(0..10);
+    ground.backup();
+    let deny = || Script::new(1).with(When::Kind(Verb::Remove, FileKind::Snapshot), Act::FailBefore(FaultKind::Denied));
+    let (destinations, _) = with_faults(&ground.copies, 2, deny());
+    let repository = ground.open_on(destinations);
+    let filter = repository::snapshots::SnapshotFilter::default();
+    let ids = repository::forget::named(&repository, &[first.to_hex()], &filter).unwrap();
+    let request = repository::forget::ForgetRequest {
+        selection: repository::forget::Selection::Ids(ids),
+        wish: repository::retention::Wish::default(),
+        believe_listings: true,
+    };
+    let plan = repository::forget::plan(&repository, &request).unwrap();
+    repository::forget::execute(&repository, &plan).unwrap();
+    drop(repository);
+    assert_eq!(ground.copies.each_ref().map(|copy| copy.names(FileKind::Snapshot).len()), [1, 1, 2]);
+    let kept = ground.copies[2].files();
+    let forgotten = ground.states.remove(&first).unwrap();
+    for _ in 0..3 {
+        let request = repository::prune::PruneRequest { believe_listings: true, ..thorough() };
+        let report = ground.try_prune(&request).unwrap();
+        assert_eq!(report.verdict, Verdict::Ok, "{:?}", report.copies);
+        ground.clock.advance(DAY);
+    }
+    let packs = ground.copies.each_ref().map(|copy| copy.names(FileKind::Pack).len());
+    assert!(packs[0] == packs[1] && packs[0] < packs[2], "{packs:?}");
+    assert!(kept.keys().all(|name| ground.copies[2].get(*name).is_some()));
+    ground.assert_copy_sound(ground.copies[0].clone());
+    ground.states.insert(first, forgotten);
+    ground.assert_copy_sound(ground.copies[2].clone());
+}
+
+#[test]
 fn a_copy_that_lets_nothing_be_removed_stays_a_superset() {
     let mut ground = ground();
     let deny = || {

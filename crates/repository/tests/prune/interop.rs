@@ -64,7 +64,7 @@ fn restic_prunes_behind_ours_and_ours_behind_restic() {
         assert!(marked.iter().all(|mark| ground.copies[0].get(format::FileName::pack(mark.id)).is_none()));
         ground.assert_sound();
         // Marks of packs that are gone are no reason to do anything but to forget them.
-        let accepting = repository::prune::PruneRequest { accept_shrink: true, ..thorough() };
+        let accepting = repository::prune::PruneRequest { believe_listings: true, ..thorough() };
         ground.prune(&accepting);
         assert!(ground.marks().is_empty());
         ground.clock.advance(DAY);
@@ -108,7 +108,7 @@ fn rustic_prunes_behind_ours_and_ours_behind_rustic() {
     rustic.check(true);
     ground.take_in(&folder);
     assert!(marked.iter().all(|mark| ground.copies[0].get(format::FileName::pack(mark.id)).is_none()));
-    let accepting = repository::prune::PruneRequest { accept_shrink: true, ..thorough() };
+    let accepting = repository::prune::PruneRequest { believe_listings: true, ..thorough() };
     ground.prune(&accepting);
 
     // And we know its marks.

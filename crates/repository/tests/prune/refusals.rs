@@ -112,7 +112,7 @@ fn listings_that_lie() {
             let script = if number < copies { Script::new(1).with(rule.0, rule.1) } else { Script::new(1) };
             Arc::new(Faulty::new(copy.clone(), script)) as Arc<dyn Destination>
         });
-        refused(&ground, faulty.collect(), &[words], "--accept-shrink");
+        refused(&ground, faulty.collect(), &[words], "--believe-listings");
     }
     for (number, name) in snapshots.iter().enumerate() {
         ground.copies.iter().for_each(|copy| drop(copy.take(*name)));
@@ -124,13 +124,13 @@ fn listings_that_lie() {
             break;
         }
     }
-    refused(&ground, plain(&ground.copies), &["lists 7 files in `snapshots`, and listed 10"], "--accept-shrink");
-    ground.prune(&PruneRequest { accept_shrink: true, ..thorough() });
+    refused(&ground, plain(&ground.copies), &["lists 7 files in `snapshots`, and listed 10"], "--believe-listings");
+    ground.prune(&PruneRequest { believe_listings: true, ..thorough() });
     ground.prune(&thorough());
     for name in ground.names(FileKind::Snapshot) {
         ground.copies.iter().for_each(|copy| drop(copy.take(name)));
     }
-    let error = ground.try_prune(&PruneRequest { accept_shrink: true, ..thorough() }).unwrap_err().to_string();
+    let error = ground.try_prune(&PruneRequest { believe_listings: true, ..thorough() }).unwrap_err().to_string();
     assert!(error.contains("list no snapshot at all") && error.contains("memory:second"), "{error}");
     assert_eq!(Listing::default().files, 0);
 }

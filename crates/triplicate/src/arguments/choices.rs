@@ -178,7 +178,7 @@ pub(super) fn parse_compression(text: &str) -> Result<format::Compression, Strin
 }
 
 /// `30s`, `5m`, `1h`, and sums such as `1h30m`, as in Go.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let refused = || "use a number with s, m or h, such as `5m`".to_owned();
     let mut total = Duration::ZERO;
     let mut rest = text;

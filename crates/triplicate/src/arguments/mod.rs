@@ -16,7 +16,7 @@ use crate::commands;
 use crate::failure::{Failure, code};
 use crate::screen;
 
-pub(crate) use choices::{ExcludeArguments, SelectionArguments, SnapshotArguments};
+pub(crate) use choices::{ExcludeArguments, SelectionArguments, SnapshotArguments, parse_duration};
 
 /// One read of your files into several places: restic repositories, byte-identical, each enough to restore from.
 #[derive(Debug, Parser)]
@@ -99,6 +99,7 @@ pub(crate) enum Command {
     Restore(Box<commands::restore::Arguments>),
     Check(commands::check::Arguments),
     Forget(Box<commands::forget::Arguments>),
+    Prune(commands::prune::Arguments),
     Stats(commands::stats::Arguments),
     Copies(commands::copies::Arguments),
     Key(commands::key::Arguments),

@@ -48,6 +48,11 @@ pub(crate) struct Arguments {
     /// One line for each snapshot's size and paths less
     #[arg(short, long)]
     compact: bool,
+    /// Remove the data that nobody needs any more right after, as `prune` does
+    #[arg(long)]
+    prune: bool,
+    #[command(flatten)]
+    pruning: super::prune::Options,
     #[command(flatten)]
     overrides: Overrides,
 }
@@ -240,7 +245,9 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
         return session.screen.remark("no snapshots were removed");
     }
     session.screen.flush()?;
-    conclude(session, &execute(&repository, &plan)?)
+    conclude(session, &execute(&repository, &plan)?)?;
+    drop(repository);
+    if arguments.prune { super::prune::run_behind(session, &arguments.pruning) } else { Ok(()) }
 }
 
 fn show_plan(session: &Session, arguments: &Arguments, plan: &ForgetPlan) -> Result<(), Failure> {

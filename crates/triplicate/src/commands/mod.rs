@@ -14,6 +14,7 @@ pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod ls;
 pub(crate) mod man;
+pub(crate) mod prune;
 pub(crate) mod quickstart;
 pub(crate) mod restore;
 pub(crate) mod snapshots;
@@ -44,6 +45,7 @@ pub(crate) fn run(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Restore(arguments) => restore::run(session, &arguments),
         Command::Check(arguments) => check::run(session, &arguments),
         Command::Forget(arguments) => forget::run(session, &arguments),
+        Command::Prune(arguments) => prune::run(session, &arguments),
         Command::Stats(arguments) => stats::run(session, &arguments),
         Command::Copies(arguments) => copies::run(session, &arguments),
         Command::Key(arguments) => key::run(session, &arguments),
