@@ -10,11 +10,13 @@
 //! | operation | lock | reads from | writes to |
 //! |---|---|---|---|
 //! | backup, `copies sync`, `copies add` (as it fills the new copy) | shared | any sound copy | every live copy |
+//! | `copies heal` | shared | each copy for itself | what is wrong or missing on a copy, from one that has it sound |
+//! | repair index, packs, snapshots | exclusive, all copies must be there | any sound copy | every copy; removes old files last |
 //! | key add, remove, passwd | shared | any sound copy | every copy, all must be reachable |
 //! | restore, ls, find, diff, dump, stats, cat | shared where the place lets us write one | any sound copy | - |
 //! | check | shared | each copy for itself | - |
 //!
-//! None of these deletes data, so any of them may run beside any other, and beside `restic backup`; a foreign
+//! But for repairs none of these deletes data, so any of them may run beside any other, and beside `restic backup`; a foreign
 //! exclusive lock (`restic prune`, `restic check`) makes all of them wait or stop.
 
 pub mod backup;
@@ -36,6 +38,7 @@ mod opener;
 mod pace;
 pub mod prune;
 pub mod records;
+pub mod repair;
 mod repository;
 pub mod restore;
 pub mod retention;

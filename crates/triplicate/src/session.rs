@@ -108,7 +108,8 @@ impl Session {
         Watch::new(task, self.screen.clone(), self.clock.clone())
     }
 
-    fn surroundings(&self, observer: Arc<dyn Observer>) -> Surroundings {
+    /// What an operation needs from its surroundings.
+    pub(crate) fn surroundings(&self, observer: Arc<dyn Observer>) -> Surroundings {
         Surroundings {
             runtime: self.runtime.handle().clone(),
             clock: self.clock.clone(),

@@ -100,6 +100,7 @@ pub(crate) enum Command {
     Check(commands::check::Arguments),
     Forget(Box<commands::forget::Arguments>),
     Prune(commands::prune::Arguments),
+    Repair(commands::repair::Arguments),
     Stats(commands::stats::Arguments),
     Copies(commands::copies::Arguments),
     Key(commands::key::Arguments),

@@ -16,6 +16,7 @@ pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod prune;
 pub(crate) mod quickstart;
+pub(crate) mod repair;
 pub(crate) mod restore;
 pub(crate) mod snapshots;
 pub(crate) mod stats;
@@ -46,6 +47,7 @@ pub(crate) fn run(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Check(arguments) => check::run(session, &arguments),
         Command::Forget(arguments) => forget::run(session, &arguments),
         Command::Prune(arguments) => prune::run(session, &arguments),
+        Command::Repair(arguments) => repair::run(session, &arguments),
         Command::Stats(arguments) => stats::run(session, &arguments),
         Command::Copies(arguments) => copies::run(session, &arguments),
         Command::Key(arguments) => key::run(session, &arguments),

@@ -115,7 +115,10 @@ fn rank(name: FileName) -> u8 {
 /// Whether a file is given to a copy that lacks it.
 fn is_brought(survey: &Survey, name: FileName, standing: &Standing, number: usize, bringing: Bringing) -> bool {
     match name.kind() {
-        FileKind::Pack => bringing.surplus || name.id().is_some_and(|id| survey.indexed.contains_key(&id)),
+        FileKind::Pack => {
+            let is_known = |id| survey.indexed.contains_key(&id) || survey.marked.contains(&id);
+            bringing.surplus || name.id().is_some_and(is_known)
+        }
         FileKind::Key => {
             let has_none = survey.sound_keys(number) == 0;
             let most_have_it = standing.sound.count_ones() * 2 > survey.asked.count_ones();

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
 use destinations::Span;
-use format::{BlobKind, Config, FileKind, FileName, Hasher, IndexFile, IndexedPack, Snapshot};
+use format::{BlobKind, Config, FileKind, FileName, Hasher, IndexFile, Snapshot};
 use model::Id;
 
 use super::HealRequest;
@@ -56,6 +56,8 @@ pub(crate) struct Survey {
     pub(crate) asked: u64,
     pub(crate) files: BTreeMap<FileName, Standing>,
     pub(crate) indexed: HashMap<Id, Indexed>,
+    /// Packs that a prune has marked and not removed yet: nobody needs them, but every copy has them.
+    pub(crate) marked: HashSet<Id>,
     /// The sealed `config`, as the sound copies have it.
     pub(crate) config: Option<Bytes>,
     /// The key by which the repository was opened.
@@ -220,7 +222,7 @@ impl Surveyor<'_> {
                 Ok(content) => {
                     self.survey.found_sound(number, name, size);
                     if let (Small::Index(file), Some(id)) = (content, name.id()) {
-                        self.know(id, &file.packs);
+                        self.know(id, &file);
                     }
                 }
                 Err(Trouble::Damaged(why)) => self.survey.found_bad(number, name, why),
@@ -230,11 +232,12 @@ impl Surveyor<'_> {
         Ok(())
     }
 
-    fn know(&mut self, index: Id, packs: &[IndexedPack]) {
+    fn know(&mut self, index: Id, file: &IndexFile) {
         if !self.known_indexes.insert(index) {
             return;
         }
-        for pack in packs {
+        self.survey.marked.extend(file.packs_to_delete.iter().map(|pack| pack.id));
+        for pack in &file.packs {
             let known =
                 self.survey.indexed.entry(pack.id).or_insert(Indexed { size: pack_frame_bytes(), has_trees: false });
             known.size += pack.blobs.iter().map(pack_entry_bytes).sum::<u64>();

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use destinations::Location;
 use model::{ExposeSecret, Id, Secret};
+use repository::repair::kit::KitFiles;
 
 use super::home::Home;
 use crate::failure::Failure;
@@ -18,6 +19,8 @@ pub(super) struct Kit<'a> {
     /// The day on which it was made.
     pub(super) date: String,
     pub(super) hostname: &'a str,
+    /// `config` and key, for the day on which every copy has lost them.
+    pub(super) files: &'a KitFiles,
 }
 
 /// Writes the kit, when there is none.
@@ -65,6 +68,13 @@ impl Kit<'_> {
         for location in self.locations {
             text.push_str(&format!("    restic -r {} restore latest --target ./restored\n", quoted(location)));
         }
+        text.push_str(
+            "\nShould every copy have lost its `config` or its `keys`, these lines bring them back. They open nothing\n\
+             without the passphrase. Each line ends with a checksum of its own, for whoever has to type it in:\n\n",
+        );
+        let named: String = self.locations.iter().map(|location| format!("-r {} ", quoted(location))).collect();
+        text.push_str(&format!("    triplicate {named}repair config --kit THIS-FILE\n\n"));
+        text.push_str(&self.files.to_text());
         text
     }
 }

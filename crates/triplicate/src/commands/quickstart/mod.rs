@@ -63,7 +63,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
         }
     };
     let locations = config.locations()?;
-    let repository_id = repository_step::open_or_make(session, &locations, &passphrase)?;
+    let (repository_id, files) = repository_step::open_or_make(session, &locations, &passphrase)?;
     let kit = Kit {
         repository: repository_id,
         locations: &locations,
@@ -71,6 +71,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
         source: &source.path,
         date: session.clock.local().strftime("%Y-%m-%d").to_string(),
         hostname: &session.who.hostname,
+        files: &files,
     };
     let state = if write_if_missing(&home, &kit)? { "new" } else { "taken as it is" };
     screen.remark(format!("recovery kit   {} ({state})", home.kit.display()))?;

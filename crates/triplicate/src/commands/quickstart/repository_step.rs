@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use destinations::{LocalLocation, Location, Span};
 use format::{FileKind, FileName, ScryptCost};
 use model::{FaultKind, Id, Secret};
+use repository::repair::kit::KitFiles;
 use repository::{Error, InitRequest, Repository};
 
 use super::home::{Config, Home};
@@ -65,8 +66,12 @@ fn refuse_if_a_repository_is_there(
     Ok(())
 }
 
-/// Opens the repository, or makes it; completes one whose making was interrupted.
-pub(super) fn open_or_make(session: &Session, locations: &[Location], passphrase: &Secret) -> Result<Id, Failure> {
+/// Opens the repository, or makes it; completes one whose making was interrupted. Gives what the recovery kit keeps.
+pub(super) fn open_or_make(
+    session: &Session,
+    locations: &[Location],
+    passphrase: &Secret,
+) -> Result<(Id, KitFiles), Failure> {
     let screen = &session.screen;
     let places = locations.iter().map(ToString::to_string).collect::<Vec<_>>();
     let show = |id: Id, state: &str| {
@@ -77,13 +82,13 @@ pub(super) fn open_or_make(session: &Session, locations: &[Location], passphrase
         Ok(repository) => {
             complete(&repository)?;
             show(repository.config().id, "taken as it is")?;
-            Ok(repository.config().id)
+            Ok((repository.config().id, KitFiles::of(&repository)?))
         }
         Err(failure) if failure.code == code::NO_REPOSITORY => {
             let request = InitRequest { version: 2, polynomial: None, cost: ScryptCost::STANDARD };
             let made = session.init_at(locations, passphrase, &request, session.watch(Task::Browse))?;
             show(made.config().id, "new")?;
-            Ok(made.config().id)
+            Ok((made.config().id, KitFiles::of(&made)?))
         }
         Err(failure) => Err(failure),
     }
