@@ -78,7 +78,8 @@ impl Ground {
         let source = room.path("source");
         std::fs::create_dir_all(source.join("inner/deep")).unwrap();
         for n in 0..8u32 {
-            std::fs::write(source.join(format!("inner/file-{n}")), format!("content {n}\n").repeat(n as usize)).unwrap();
+            std::fs::write(source.join(format!("inner/file-{n}")), format!("content {n}\n").repeat(n as usize))
+                .unwrap();
         }
         std::fs::write(source.join("inner/deep/noise"), Random::new(3).bytes(60_000)).unwrap();
         std::os::unix::fs::symlink("inner/deep/noise", source.join("link")).unwrap();
@@ -175,7 +176,8 @@ impl Ground {
             Healing::examine(&repository, &HealRequest { read: ReadData::All, ..HealRequest::default() }).unwrap();
         let healed = healing.apply(false).unwrap();
         assert_eq!(healed.verdict(), Verdict::Ok, "{context}: {healed:?}");
-        drop((healing, repository));
+        drop(healing);
+        drop(repository);
         for copy in &self.copies {
             let mut files = copy.files();
             files.retain(|name, _| name.kind() != FileKind::Lock);

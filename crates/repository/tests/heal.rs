@@ -13,6 +13,8 @@ use format::{FileKind, FileName, ScryptCost};
 use model::{FaultKind, Verdict};
 use repository::check::{CheckRequest, ReadData, check};
 use repository::copies::heal::{HealPlan, HealReport, HealRequest, Healing};
+use repository::forget::{self, ForgetRequest, Selection};
+use repository::retention::Wish;
 use repository::{RecordsFolder, Repository};
 use room::{Copies, PASSWORD, Room, plain, three_copies, with_faults};
 use testkit::{Act, MemoryFolder, Oracle, Random, Script, Verb, When, seed};
@@ -328,6 +330,31 @@ fn a_key_that_may_have_been_removed_does_not_come_back_unasked() {
     let (_, report) = heal(&room, &copies);
     assert_eq!(report.verdict(), Verdict::Ok, "{report:?}");
     assert_equal(&copies);
+}
+
+#[test]
+fn a_snapshot_that_was_forgotten_on_purpose_does_not_come_back() {
+    let room = Room::new();
+    let copies = three_copies(&room);
+    std::fs::write(room.path("source/later"), vec![7; 900_000]).unwrap();
+    room.backup(&open(&room, plain(&copies)), Path::new("source"));
+    let first = copies[0].names(FileKind::Snapshot)[0];
+    let still_there = copies[1].get(first).unwrap();
+    // As if one copy had let nothing be removed.
+    let repository = open(&room, plain(&copies));
+    let request = ForgetRequest {
+        selection: Selection::Ids([first.id().unwrap()].into()),
+        wish: Wish::default(),
+        believe_listings: false,
+    };
+    let plan = forget::plan(&repository, &request);
+    forget::execute(&repository, &plan.unwrap()).unwrap();
+    assert!(copies[0].get(first).is_none());
+    copies[1].put(first, still_there);
+    let (plan, report) = heal(&room, &copies);
+    assert!(plan.is_empty(), "{plan:?}");
+    assert_eq!((report.forgotten.as_slice(), report.verdict()), (&[first][..], Verdict::Ok));
+    assert!(copies[0].get(first).is_none());
 }
 
 #[test]

@@ -56,13 +56,11 @@ fn a_damaged_copy_is_equal_to_the_others_again() {
     std::fs::remove_file(&files(&ground, "3/snapshots")[0]).unwrap();
     ground.on(3, &["check", "--read-data"]).expect_code(1);
 
-    let plan = ground.on(3, &["copies", "heal", "--read-data", "--dry-run"]);
-    plan.expect_code(0);
+    let plan = ground.on(3, &["copies", "heal", "--read-data", "--dry-run"]).expect_code(0);
     assert_eq!(plan.text().matches("would be").count(), 4, "{}", plan.text());
     assert_ne!(contents(&ground, "2"), before);
 
-    let healed = ground.on(3, &["copies", "heal", "--read-data", "--json"]);
-    healed.expect_code(0);
+    let healed = ground.on(3, &["copies", "heal", "--read-data", "--json"]).expect_code(0);
     let text = healed.text();
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.iter().filter(|line| line["message_type"] == "plan").count(), 4, "{lines:#?}");
@@ -78,8 +76,7 @@ fn a_damaged_copy_is_equal_to_the_others_again() {
     let aside = PathBuf::from(summary["aside"].as_str().unwrap());
     assert!(aside.starts_with(ground.path("home")));
     ground.on(3, &["check", "--read-data"]).expect_code(0);
-    let nothing = ground.on(3, &["copies", "heal"]);
-    nothing.expect_code(0);
+    let nothing = ground.on(3, &["copies", "heal"]).expect_code(0);
     assert!(nothing.text().contains("nothing to heal"), "{}", nothing.text());
 }
 
@@ -89,20 +86,21 @@ fn what_is_lost_on_every_copy_is_named_and_ends_with_1() {
     for copy in ["1", "2"] {
         std::fs::remove_file(&files(&ground, &format!("{copy}/data"))[0]).unwrap();
     }
-    let ended = ground.on(2, &["copies", "heal"]);
-    ended.expect_code(1);
+    let ended = ground.on(2, &["copies", "heal"]).expect_code(1);
     assert!(ended.errors.contains("no copy has a sound `data/"), "{}", ended.errors);
-    assert!(ended.errors.contains("no copy can give back `/source") || ended.errors.contains("/source/"), "{}", ended.errors);
+    assert!(
+        ended.errors.contains("no copy can give back `/source") || ended.errors.contains("/source/"),
+        "{}",
+        ended.errors
+    );
 }
 
 #[test]
 fn a_rolling_check_says_what_it_read_and_what_is_overdue() {
     let ground = filled(2);
-    let first = ground.on(2, &["check", "--rolling", "--within", "1d"]);
-    first.expect_code(0);
+    let first = ground.on(2, &["check", "--rolling", "--within", "1d"]).expect_code(0);
     assert!(first.text().contains("nothing is overdue, 0 never read"), "{}", first.text());
-    let again = ground.on(2, &["check", "--rolling", "--within", "1d", "--json"]);
-    again.expect_code(0);
+    let again = ground.on(2, &["check", "--rolling", "--within", "1d", "--json"]).expect_code(0);
     let text = again.text();
     let summary: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!(summary["copies"][0]["rolling"]["packs"], 0, "{summary:#}");

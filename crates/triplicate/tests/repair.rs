@@ -52,14 +52,12 @@ fn an_index_that_every_copy_lost_is_made_anew() {
     for copy in ["1/index", "2/index"] {
         files(&ground.path(copy)).iter().for_each(|path| std::fs::remove_file(path).unwrap());
     }
-    let plan = ground.on(2, &["repair", "index", "--dry-run"]);
-    plan.expect_code(0);
+    let plan = ground.on(2, &["repair", "index", "--dry-run"]).expect_code(0);
     assert!(plan.text().contains("it is indexed by its header"), "{}", plan.text());
     assert!(files(&ground.path("1/index")).is_empty());
     ground.on(2, &["repair", "index"]).expect_code(0);
     assert_whole(&ground);
-    let right = ground.on(2, &["repair", "index", "--read-all-packs"]);
-    right.expect_code(0);
+    let right = ground.on(2, &["repair", "index", "--read-all-packs"]).expect_code(0);
     assert!(right.text().contains("the index is right"), "{}", right.text());
 }
 
@@ -70,20 +68,17 @@ fn damaged_packs_are_saved_as_far_as_they_open_and_snapshots_go_on_without_the_r
     let id = pack.file_name().unwrap().to_str().unwrap().to_owned();
     flip(&pack, 300);
     flip(&ground.path("2/data").join(&id[..2]).join(&id), 300);
-    let plan = ground.on(2, &["repair", "packs", &id, "--dry-run"]);
-    plan.expect_code(0);
+    let plan = ground.on(2, &["repair", "packs", &id, "--dry-run"]).expect_code(0);
     assert!(plan.text().contains("1 lost"), "{}", plan.text());
     ground.on(2, &["repair", "packs", &id]).expect_code(3);
     assert!(!pack.exists());
     ground.on(2, &["check", "--read-data"]).expect_code(1);
-    let plan = ground.on(2, &["repair", "snapshots", "--dry-run"]);
-    plan.expect_code(0);
+    let plan = ground.on(2, &["repair", "snapshots", "--dry-run"]).expect_code(0);
     assert!(plan.text().contains("are lost and left out"), "{}", plan.text());
     ground.on(2, &["repair", "snapshots", "--forget"]).expect_code(0);
     assert_eq!(ground.snapshots(), 1);
     assert_whole(&ground);
-    let whole = ground.on(2, &["repair", "snapshots"]);
-    whole.expect_code(0);
+    let whole = ground.on(2, &["repair", "snapshots"]).expect_code(0);
     assert!(whole.text().contains("every snapshot is whole"), "{}", whole.text());
     ground.on(2, &["repair", "packs", "12"]).expect_code(2);
     ground.on(2, &["repair", "packs"]).expect_code(2);
@@ -93,9 +88,9 @@ fn damaged_packs_are_saved_as_far_as_they_open_and_snapshots_go_on_without_the_r
 fn the_kit_of_a_quickstart_brings_config_and_key_back() {
     let ground = Ground::new();
     ground.call(&["quickstart", "source", "--copy", "1", "--copy", "2"]).expect_code(0);
-    let kit = files(&ground.path("home")).into_iter().find(|path| {
-        std::fs::read_to_string(path).is_ok_and(|text| text.contains("BEGIN TRIPLICATE KIT"))
-    });
+    let kit = files(&ground.path("home"))
+        .into_iter()
+        .find(|path| std::fs::read_to_string(path).is_ok_and(|text| text.contains("BEGIN TRIPLICATE KIT")));
     let kit = kit.expect("a kit with lines for a machine");
     let text = std::fs::read_to_string(&kit).unwrap();
     let passphrase = text.lines().find_map(|line| line.strip_prefix("Passphrase:")).unwrap().trim().to_owned();
@@ -111,8 +106,7 @@ fn the_kit_of_a_quickstart_brings_config_and_key_back() {
     };
     let kit = kit.to_str().unwrap();
     call(&["-r", "1", "-r", "2", "snapshots"]).expect_code(10);
-    let wrong = ground.call(&["-r", "1", "-r", "2", "repair", "config", "--kit", kit]);
-    wrong.expect_code(12);
+    ground.call(&["-r", "1", "-r", "2", "repair", "config", "--kit", kit]).expect_code(12);
     call(&["-r", "1", "-r", "2", "repair", "config", "--kit", kit, "--dry-run"]).expect_code(0);
     assert!(!ground.path("1/config").exists());
     call(&["-r", "1", "-r", "2", "repair", "config", "--kit", kit]).expect_code(0);

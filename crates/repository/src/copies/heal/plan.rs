@@ -42,6 +42,8 @@ pub struct HealPlan {
     /// Key files that some copies have and others lack, and that are left alone: it could be a removed password that
     /// came back.
     pub keys_left: Vec<FileName>,
+    /// Snapshots that this machine set out to forget and that some copies still have: they are not brought back.
+    pub forgotten: Vec<FileName>,
     /// Packs that no index names and that not every copy has: left-overs, which a prune removes.
     pub surplus: Vec<FileName>,
 }
@@ -81,7 +83,11 @@ pub(super) fn plan(survey: &Survey, places: &[String], bringing: Bringing) -> He
             }
             let damage = standing.bad.iter().find(|(copy, _)| *copy == number).map(|(_, why)| why.clone());
             if damage.is_none() && !is_brought(survey, *name, standing, number, bringing) {
-                let left = if name.kind() == FileKind::Key { &mut plan.keys_left } else { &mut plan.surplus };
+                let left = match name.kind() {
+                    FileKind::Key => &mut plan.keys_left,
+                    FileKind::Snapshot => &mut plan.forgotten,
+                    _ => &mut plan.surplus,
+                };
                 if left.last() != Some(name) {
                     left.push(*name);
                 }
@@ -124,6 +130,7 @@ fn is_brought(survey: &Survey, name: FileName, standing: &Standing, number: usiz
             let most_have_it = standing.sound.count_ones() * 2 > survey.asked.count_ones();
             bringing.keys || has_none || most_have_it || name.id() == Some(survey.key_in_use)
         }
+        FileKind::Snapshot => name.id().is_none_or(|id| !survey.intended.contains(&id)),
         _ => true,
     }
 }

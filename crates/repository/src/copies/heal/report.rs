@@ -23,6 +23,8 @@ pub struct HealReport {
     pub affected_left_out: bool,
     /// Key files that were left alone.
     pub keys_left: Vec<FileName>,
+    /// Snapshots that were forgotten on purpose and that some copies still have.
+    pub forgotten: Vec<FileName>,
     /// Left-over packs that not every copy has.
     pub surplus: Vec<FileName>,
     /// Where wrong bytes were put, when there were any.
@@ -66,6 +68,7 @@ impl HealReport {
             copies,
             lost: plan.lost.clone(),
             keys_left: plan.keys_left.clone(),
+            forgotten: plan.forgotten.clone(),
             surplus: plan.surplus.clone(),
             ..Self::default()
         }

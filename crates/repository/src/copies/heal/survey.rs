@@ -4,7 +4,7 @@
 //! everywhere. Small files and packs with trees are always read, as in a check; other packs where their size is
 //! doubtful, or as many as were asked for. Nothing is changed here.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use destinations::Span;
@@ -58,6 +58,8 @@ pub(crate) struct Survey {
     pub(crate) indexed: HashMap<Id, Indexed>,
     /// Packs that a prune has marked and not removed yet: nobody needs them, but every copy has them.
     pub(crate) marked: HashSet<Id>,
+    /// Snapshots that this machine set out to remove.
+    pub(crate) intended: BTreeSet<Id>,
     /// The sealed `config`, as the sound copies have it.
     pub(crate) config: Option<Bytes>,
     /// The key by which the repository was opened.
@@ -107,7 +109,11 @@ pub(crate) fn survey(repository: &Repository, copies: &CopySet, request: &HealRe
     let mut surveyor = Surveyor {
         repository,
         copies,
-        survey: Survey { key_in_use: repository.key_id(), ..Survey::default() },
+        survey: Survey {
+            key_in_use: repository.key_id(),
+            intended: repository.intents().into_keys().collect(),
+            ..Survey::default()
+        },
         packs: Vec::new(),
         known_indexes: HashSet::new(),
     };

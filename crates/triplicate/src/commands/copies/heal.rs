@@ -101,6 +101,10 @@ fn show(session: &Session, report: &HealReport, dry_run: bool) -> Result<(), Fai
     if let Some(folder) = report.aside.as_ref().filter(|_| report.copies.iter().any(|copy| copy.replaced > 0)) {
         screen.note(format!("the wrong bytes are kept in `{}`", folder.display()));
     }
+    if !report.forgotten.is_empty() {
+        let snapshots = figures::count(report.forgotten.len() as u64, "snapshot");
+        screen.note(format!("{snapshots} to be forgotten and still on some copies: not brought back"));
+    }
     if !report.surplus.is_empty() {
         let packs = figures::count(report.surplus.len() as u64, "pack");
         screen.note(format!("{packs} in no index and not on every copy: left-overs, a prune removes them"));
@@ -160,6 +164,7 @@ fn summary_json(report: &HealReport, dry_run: bool) -> Value {
         "files_lost": report.lost.iter().filter(|lost| lost.is_needed).map(|lost| lost.name.path()).collect::<Vec<_>>(),
         "affected_snapshots": report.affected_snapshots,
         "keys_left": names(&report.keys_left),
+        "forgotten": names(&report.forgotten),
         "surplus": names(&report.surplus),
         "aside": report.aside,
         "bytes_read": report.bytes_read,
