@@ -14,10 +14,10 @@ mod local;
 mod location;
 mod progress;
 mod rest;
-pub mod rest_answers;
+mod rest_answers;
 mod retrying;
 mod s3;
-pub mod s3_answers;
+mod s3_answers;
 mod stalling;
 mod trust;
 

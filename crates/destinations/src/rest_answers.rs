@@ -16,14 +16,14 @@ struct Entry {
 }
 
 /// Reads a listing of version 2: names with sizes. What is wrong with it otherwise is said in words.
-pub fn parse_listing(json: &[u8]) -> Result<Vec<Listed>, String> {
+pub(crate) fn parse_listing(json: &[u8]) -> Result<Vec<Listed>, String> {
     let entries: Vec<Entry> = serde_json::from_slice(json).map_err(no_listing)?;
     let known = |entry: Entry| Some(Listed { id: entry.name.parse().ok()?, size: entry.size });
     Ok(entries.into_iter().filter_map(known).collect())
 }
 
 /// Reads a listing of version 1: names alone.
-pub fn parse_names(json: &[u8]) -> Result<Vec<Id>, String> {
+pub(crate) fn parse_names(json: &[u8]) -> Result<Vec<Id>, String> {
     let names: Vec<String> = serde_json::from_slice(json).map_err(no_listing)?;
     Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
 }

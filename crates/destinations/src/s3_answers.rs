@@ -9,31 +9,31 @@ use serde::Deserialize;
 
 /// One page of a listing.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Page {
+pub(crate) struct Page {
     /// Keys and sizes.
-    pub objects: Vec<(String, u64)>,
+    pub(crate) objects: Vec<(String, u64)>,
     /// Where the next page begins; none after the last one.
-    pub next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 /// An error in the server's own words.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct ServerError {
+pub(crate) struct ServerError {
     /// The word that programs branch on.
     #[serde(default)]
-    pub code: String,
+    pub(crate) code: String,
     /// The words for people.
     #[serde(default)]
-    pub message: String,
+    pub(crate) message: String,
     /// Where the bucket lives, when that is the trouble.
     #[serde(default)]
-    pub region: String,
+    pub(crate) region: String,
 }
 
 /// Why a page does not count.
 #[derive(Debug, PartialEq, Eq)]
-pub enum NoPage {
+pub(crate) enum NoPage {
     /// The server reported an error in a successful answer.
     Error(ServerError),
     /// It is not a page.
@@ -65,7 +65,7 @@ struct Object {
 }
 
 /// Reads one page of an answer to `ListObjectsV2`.
-pub fn parse_page(xml: &[u8]) -> Result<Page, NoPage> {
+pub(crate) fn parse_page(xml: &[u8]) -> Result<Page, NoPage> {
     let malformed = |why: String| NoPage::Malformed(format!("the answer is not a listing: {why}"));
     let text = std::str::from_utf8(xml).map_err(|error| malformed(error.to_string()))?;
     let listing = match quick_xml::de::from_str(text).map_err(|error| malformed(error.to_string()))? {
@@ -90,7 +90,7 @@ pub fn parse_page(xml: &[u8]) -> Result<Page, NoPage> {
 }
 
 /// The error in the body of an answer; empty when it holds none.
-pub fn parse_error(xml: &str) -> ServerError {
+pub(crate) fn parse_error(xml: &str) -> ServerError {
     match quick_xml::de::from_str(xml) {
         Ok(Answer::Error(error)) => error,
         _ => ServerError::default(),
@@ -98,7 +98,7 @@ pub fn parse_error(xml: &str) -> ServerError {
 }
 
 /// What a code means where the status alone would be misread; the status decides about all others.
-pub fn kind_of_code(code: &str) -> Option<FaultKind> {
+pub(crate) fn kind_of_code(code: &str) -> Option<FaultKind> {
     Some(match code {
         "SlowDown"
         | "SlowDownRead"

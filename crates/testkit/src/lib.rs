@@ -7,6 +7,7 @@
 //! | [`RestServer`], [`CephServer`] | restic's REST server and Ceph's S3 gateway on free loopback ports |
 //! | [`manifest()`] | everything about a tree that a restore must give back, and the difference of two trees in words |
 //! | [`hostile_tree`] | names, types, modes, times and sizes that break backup programs |
+//! | [`SoundRepository`] | whole repositories that rotted or were forged, made of a sound one |
 //! | [`many_blobs`] | a repository of millions of blobs, for what an index costs |
 //! | [`corpus`] | plain data from a seed |
 //! | [`FaultProxy`] | a proxy before a real server that breaks, delays, refuses, redirects and lies as scripted |
@@ -36,6 +37,7 @@ mod seed;
 pub use ceph::{Bucket, CephServer};
 pub use certificate::{CertificateFiles, CertificateFlaw, make_certificate};
 pub use faulty::{Act, Faulty, Gate, Operation, Rule, Script, Verb, When};
+pub use hostile::{Files, Mutant, SoundRepository};
 pub use hostile::{HostileOptions, HostileTree, Made, hostile_tree, hostile_tree_with, remove_hostile_tree};
 pub use manifest::{Aspect, Content, Entry, EntryKind, Manifest, manifest};
 pub use memory::MemoryFolder;

@@ -73,7 +73,7 @@ impl Workspace {
     pub(crate) fn read() -> Result<Self, String> {
         let root = root()?;
         let mut packages = packages_of(&root.join("Cargo.toml"), &root, true)?;
-        // The fuzz targets are a workspace of their own, because they need another toolchain; the rules hold there too.
+        // The fuzz targets are a workspace of their own, because they are built with instruments; the rules hold there too.
         let fuzz = root.join("fuzz/Cargo.toml");
         if fuzz.exists() {
             packages.extend(packages_of(&fuzz, &root, false)?);
@@ -178,7 +178,7 @@ fn package_of(package: &Value, root: &Path) -> Package {
 }
 
 /// The platform that this toolchain builds for: dependencies of other systems need not be downloaded to check ours.
-fn host_triple() -> Result<String, String> {
+pub(crate) fn host_triple() -> Result<String, String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc).arg("-vV").output().map_err(|error| format!("cannot run `rustc -vV`: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout);

@@ -9,7 +9,10 @@ mod content;
 mod deep;
 mod links;
 mod names;
+mod repository;
 mod special;
+
+pub use repository::{Files, Mutant, SoundRepository};
 
 use std::ffi::CString;
 use std::fs::File;

@@ -1,0 +1,23 @@
+//! A page of a bucket's listing that is accepted is whole and says what follows; errors are read from anything.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use s3_answers::{kind_of_code, parse_error, parse_page};
+
+/// The parser alone: all that is around it in its crate speaks to networks and takes minutes to build.
+#[path = "../../crates/destinations/src/s3_answers.rs"]
+mod s3_answers;
+
+const END: &[u8] = b"</ListBucketResult>";
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(page) = parse_page(bytes) {
+        assert!(page.next.is_none_or(|next| !next.is_empty()));
+        let whole = bytes.trim_ascii_end();
+        if let Some(cut) = whole.strip_suffix(END) {
+            assert!(parse_page(cut).is_err(), "a page that was cut is none");
+        }
+    }
+    let error = parse_error(&String::from_utf8_lossy(bytes));
+    let _ = kind_of_code(&error.code);
+});
