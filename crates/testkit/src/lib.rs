@@ -12,7 +12,9 @@
 //! | [`corpus`] | plain data from a seed |
 //! | [`FaultProxy`] | a proxy before a real server that breaks, delays, refuses, redirects and lies as scripted |
 //! | [`MemoryFolder`], [`Faulty`] | a destination in memory, and a destination with scripted faults |
+//! | [`Lifeline`] | one process with several destinations that dies, or pauses, at any operation |
 //! | [`oracle`] | restic and rustic as judges of a repository |
+//! | [`oracles`] | what must hold after every fault, of every copy; restic's way to a copy in memory |
 //! | [`seed()`], [`Random`] | reproducible randomness that prints its seed |
 //!
 //! Nothing here is ever part of the product, and no crate imports this one except for its tests. A failed preparation
@@ -28,6 +30,7 @@ mod manifest;
 pub mod many_blobs;
 mod memory;
 pub mod oracle;
+pub mod oracles;
 pub mod process;
 pub mod proxy;
 mod random;
@@ -36,7 +39,7 @@ mod seed;
 
 pub use ceph::{Bucket, CephServer};
 pub use certificate::{CertificateFiles, CertificateFlaw, make_certificate};
-pub use faulty::{Act, Faulty, Gate, Operation, Rule, Script, Verb, When};
+pub use faulty::{Act, Asked, Fate, Faulty, Gate, Lifeline, Operation, Rule, Script, Verb, When};
 pub use hostile::{Files, Mutant, SoundRepository};
 pub use hostile::{HostileOptions, HostileTree, Made, hostile_tree, hostile_tree_with, remove_hostile_tree};
 pub use manifest::{Aspect, Content, Entry, EntryKind, Manifest, manifest};

@@ -4,10 +4,12 @@
 //! fits an operation acts. The same script over the same operations does the same again: randomness comes from the
 //! script's seed and the operation's number alone, never from the order in which tasks happen to run.
 //!
-//! To try a crash at every operation: run once without rules, ask [`Faulty::count`], then run once for each number with
-//! [`Act::DieBefore`] and once with [`Act::DieAfter`].
+//! To try the death of the place at every operation: run once without rules, ask [`Faulty::count`], then run once for
+//! each number with [`Act::DieBefore`] and once with [`Act::DieAfter`]. The death of the one who asks, on all places at
+//! once, is [`Lifeline`]'s.
 
 mod gate;
+mod lifeline;
 mod script;
 
 use std::collections::BTreeMap;
@@ -23,6 +25,7 @@ use model::{Fault, FaultKind};
 use crate::random::Random;
 
 pub use gate::Gate;
+pub use lifeline::{Asked, Fate, Lifeline};
 pub use script::{Act, Operation, Rule, Script, Verb, When};
 
 /// A destination with faults. Share it through an [`Arc`] to ask it questions while it is in use.
