@@ -1,7 +1,8 @@
 //! Key files: finding the one that a password opens, and listing, adding, removing and changing them.
 //!
 //! Every key file seals the same master key, so removing one takes a password away but no knowledge: whoever copied
-//! the master key keeps it. Changes need every copy reachable, or the copies' keys would drift apart.
+//! the master key keeps it. Changes need every copy reachable, or the copies' keys would drift apart. Whoever removes a
+//! key holds an exclusive lock: of two that remove each other's, none would be left.
 
 use std::cmp::Reverse;
 
@@ -13,6 +14,7 @@ use model::{Id, Secret};
 use crate::copies::status::Holdings;
 use crate::copies::{CopySet, Holders};
 use crate::error::{Damage, Error, Result};
+use crate::locks::Guard;
 use crate::observer::{Cancel, Event};
 use crate::open::{Unlocked, owner};
 use crate::repository::Repository;
@@ -126,13 +128,18 @@ pub fn list(repository: &Repository) -> Result<Vec<KeyInfo>> {
     Ok(keys)
 }
 
-/// Adds a key file with this password to every copy; reads it back and opens it from each before it counts.
+/// Adds a key file with this password to every copy; reads it back and opens it from each before it counts. One that an
+/// earlier attempt left on some of them is given to the others instead of a second one.
 pub fn add(repository: &Repository, password: &Secret, cost: ScryptCost) -> Result<Id> {
     all_reachable(repository, "add a key")?;
-    let owner = owner(repository.surroundings());
-    let key = KeyFile::seal(repository.master(), password, &owner, cost)
-        .map_err(|source| Error::Format { what: "new key".to_owned(), source })?;
-    let bytes = Bytes::from(key.to_bytes());
+    let bytes = match begun(repository, password)? {
+        Some(bytes) => bytes,
+        None => {
+            let owner = owner(repository.surroundings());
+            let key = KeyFile::seal(repository.master(), password, &owner, cost);
+            Bytes::from(key.map_err(|source| Error::Format { what: "new key".to_owned(), source })?.to_bytes())
+        }
+    };
     let name = FileName::new(FileKind::Key, format::hash(&bytes));
     let copies = repository.copies();
     for (_, answer) in copies.ask_each(|destination| destination.write(name, bytes.clone())) {
@@ -145,18 +152,51 @@ pub fn add(repository: &Repository, password: &Secret, cost: ScryptCost) -> Resu
             return Err(model::Fault::new(model::FaultKind::Damaged, "add", name.path(), place, why).into());
         }
     }
-    key.open(password).map_err(|source| Error::Format { what: "new key".to_owned(), source })?;
+    let opened = KeyFile::parse(&bytes).and_then(|key| key.open(password));
+    opened.map_err(|source| Error::Format { what: "new key".to_owned(), source })?;
     name.id().ok_or_else(|| Error::Request("a key has no id".to_owned()))
 }
 
-/// Removes a key file from every copy. The one in use stays: a repository must not lose its last way in.
-pub fn remove(repository: &Repository, id: Id) -> Result<()> {
+/// A key file that only some copies have, and that this password opens: what is left of an addition that broke off.
+fn begun(repository: &Repository, password: &Secret) -> Result<Option<Bytes>> {
+    let copies = repository.copies();
+    let holdings = Holdings::gather(copies, FileKind::Key)?;
+    for (id, _) in holdings.files.iter().filter(|(_, held)| held.copies != holdings.asked).take(KEYS_TRIED_MAX) {
+        let Ok(bytes) = copies.read_whole(FileName::new(FileKind::Key, *id), Holders::of(&holdings, id)) else {
+            continue;
+        };
+        let opened = KeyFile::parse(&bytes).and_then(|key| key.open(password));
+        // It must lead to this repository, not only open: somebody else may have put it there.
+        let config = copies.read(FileName::CONFIG, Span::Whole, Holders::ALL, Ok)?;
+        if opened.is_ok_and(|master| master.open(&config).is_ok()) {
+            return Ok(Some(bytes));
+        }
+    }
+    Ok(None)
+}
+
+/// Removes a key file from every copy, under an exclusive lock. The one in use stays: a repository must not lose its last
+/// way in.
+pub fn remove(repository: &Repository, guard: &Guard, id: Id) -> Result<()> {
     if id == repository.key_id() {
         let text =
             format!("key {} is the one in use; open the repository with another password to remove it", id.short());
         return Err(Error::Request(text));
     }
     all_reachable(repository, "remove a key")?;
+    // Whoever held the lock before us may have removed it.
+    let holdings = Holdings::gather(repository.copies(), FileKind::Key)?;
+    if holdings.files.get(&repository.key_id()).is_none_or(|held| held.copies != holdings.asked) {
+        let text = format!(
+            "key {}, the one in use, is no longer on every copy; nothing was removed",
+            repository.key_id().short()
+        );
+        return Err(Error::Request(text));
+    }
+    // Somebody who passed over our lock while we slept may be about to remove ours.
+    for (number, _) in repository.copies().live() {
+        repository.copies().wait(guard.fence().confirm(number))?;
+    }
     let name = FileName::new(FileKind::Key, id);
     for (_, answer) in repository.copies().ask_each(|destination| destination.remove(name)) {
         answer?;
@@ -165,11 +205,11 @@ pub fn remove(repository: &Repository, id: Id) -> Result<()> {
 }
 
 /// Gives the repository a new password: adds a key, then removes the one in use.
-pub fn change_password(repository: &mut Repository, password: &Secret, cost: ScryptCost) -> Result<Id> {
+pub fn change_password(repository: &mut Repository, guard: &Guard, password: &Secret, cost: ScryptCost) -> Result<Id> {
     let old = repository.key_id();
     let new = add(repository, password, cost)?;
     repository.key_id = new;
-    remove(repository, old)?;
+    remove(repository, guard, old)?;
     Ok(new)
 }
 

@@ -11,13 +11,45 @@
 //! |---|---|---|---|
 //! | backup, `copies sync`, `copies add` (as it fills the new copy) | shared | any sound copy | every live copy |
 //! | `copies heal` | shared | each copy for itself | what is wrong or missing on a copy, from one that has it sound |
+//! | forget, prune | exclusive, all copies must be there | any sound copy | every copy; removes old files last |
 //! | repair index, packs, snapshots | exclusive, all copies must be there | any sound copy | every copy; removes old files last |
-//! | key add, remove, passwd | shared | any sound copy | every copy, all must be reachable |
+//! | key add | shared | any sound copy | every copy, all must be reachable |
+//! | key remove, passwd | exclusive | any sound copy | every copy, all must be reachable |
 //! | restore, ls, find, diff, dump, stats, cat | shared where the place lets us write one | any sound copy | - |
 //! | check | shared | each copy for itself | - |
 //!
-//! But for repairs none of these deletes data, so any of them may run beside any other, and beside `restic backup`; a foreign
-//! exclusive lock (`restic prune`, `restic check`) makes all of them wait or stop.
+//! # Operations matrix
+//!
+//! What happens when the operation of a row begins while the operation of a column runs. `key remove` is passwd as well,
+//! and restore stands for everything that only reads. The tests read this table and hold every cell to it.
+//!
+//! - `safe`: both come to a good end. Whoever adds writes in write order and counts on nothing but what it listed behind
+//!   its own lock; nobody who removes can be at work meanwhile.
+//! - `lock`: the one who begins finds the other's lock, is refused and told who holds it; with `--retry-lock` it waits.
+//!   Where the other's lock is not written yet, the one who begins comes first, and the other one begins behind it.
+//!
+//! | begins \ runs | backup | sync | copies add | key add | key remove | restore | check | restic backup | restic check | restic forget | restic prune |
+//! |---|---|---|---|---|---|---|---|---|---|---|---|
+//! | backup | safe | safe | safe | safe | lock | safe | safe | safe | lock | lock | lock |
+//! | sync | safe | safe | safe | safe | lock | safe | safe | safe | lock | lock | lock |
+//! | copies add | safe | safe | safe | safe | lock | safe | safe | safe | lock | lock | lock |
+//! | key add | safe | safe | safe | safe | lock | safe | safe | safe | lock | lock | lock |
+//! | key remove | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock |
+//! | restore | safe | safe | safe | safe | lock | safe | safe | safe | lock | lock | lock |
+//! | check | safe | safe | safe | safe | lock | safe | safe | safe | lock | lock | lock |
+//! | restic backup | safe | safe | safe | safe | lock | safe | safe | - | - | - | - |
+//! | restic check | lock | lock | lock | lock | lock | lock | lock | - | - | - | - |
+//! | restic forget | lock | lock | lock | lock | lock | lock | lock | - | - | - | - |
+//! | restic prune | lock | lock | lock | lock | lock | lock | lock | - | - | - | - |
+//!
+//! What restic's own operations do to each other is restic's to say. restic's `check` and everything of its that removes
+//! hold exclusive locks; each copy is locked on its own, so a restic that works on one copy is found there. rustic writes
+//! and heeds no locks: beside it nothing here is promised, except that what it removes from one copy the others still
+//! have.
+//!
+//! A process that dies leaves its locks. On the same machine they are known to be dead and are removed; those of other
+//! machines count until they were not renewed for 30 minutes. An exclusive lock that its own process could not renew in
+//! time (a machine that slept) ends that process's work before its next destructive step.
 
 pub mod backup;
 pub mod browse;
@@ -44,6 +76,7 @@ pub mod restore;
 pub mod retention;
 pub mod snapshots;
 pub mod threads;
+mod unfinished;
 
 pub use cache_folder::{CacheFolder, CachedFile, CachedRepository, Draft, RepositoryCache};
 pub use error::{Damage, Error, Result};

@@ -5,19 +5,24 @@
 //!
 //! A lock is written first and the others' locks are read after it: of two processes that lock at the same moment at
 //! least one sees the other. A lock that was not refreshed for 30 minutes is stale. One that this host wrote in this
-//! boot and this process namespace, by a process that is gone, is dead beyond doubt and is removed.
+//! boot and this process namespace, by a process that is gone, is dead beyond doubt and is removed. Neither a host's
+//! name nor a process id alone proves anything: containers take each other's names, and kernels give ids away again.
 //!
 //! A process that slept, or that was cut off, may find its own lock removed: then somebody may have removed data that
 //! it counts on. So the one who wants to remove takes stale locks away first, and the one who adds writes an index or a
 //! snapshot only behind the [`Fence`], which looks whether the lock is still there, without a gap since it was taken.
+//! Whoever adds passes over a stale exclusive lock without a trace. So the one who removes also looks at the clock: when
+//! its lock was not renewed for so long that others may have taken it for stale, it stops, even if the lock is there.
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use clock::Clock;
 use destinations::{Destination, Listed};
 use format::{FileKind, FileName, Lock, Moment};
-use model::{Fault, FaultKind, Id};
+use jiff::Timestamp;
+use model::{Fault, FaultKind, Id, Retry};
 
 use crate::copies::Answers;
 use crate::copies::status::Holdings;
@@ -32,6 +37,10 @@ const STALE_AFTER: Duration = Duration::from_secs(30 * 60);
 /// How often our own lock is renewed (restic's figure).
 const REFRESH_EVERY: Duration = Duration::from_secs(5 * 60);
 
+/// An exclusive lock that we could not renew for so long protects nothing any more: soon others take it for stale
+/// (restic's figure).
+const EXPIRES_AFTER: Duration = Duration::from_secs(30 * 60 - 5 * 60 * 3 / 2);
+
 /// How often a held lock is looked at while waiting for it.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
 
@@ -41,6 +50,9 @@ const REMOVAL_LIMIT: Duration = Duration::from_secs(20);
 
 /// Our field in a lock file: where its process id means something. restic passes over it.
 const PROCESS_WORLD: &str = "process_world";
+
+/// Our field in a lock file: when its process began, as the kernel counts. Another process with the same id is another.
+const PROCESS_BEGAN: &str = "process_began";
 
 /// What a lock keeps others from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +76,11 @@ pub struct Guard {
 struct Post {
     number: usize,
     destination: Arc<dyn Destination>,
+    mode: LockMode,
+    clock: Arc<dyn Clock>,
     files: Mutex<LockFiles>,
+    /// When the lock was renewed last, by the wall clock and by the monotonic one.
+    renewed: Mutex<(Timestamp, Duration)>,
     /// Set once our lock is known to have been away.
     lapsed: OnceLock<Fault>,
 }
@@ -91,12 +107,46 @@ impl Fence {
 }
 
 impl Post {
+    fn new(
+        number: usize,
+        destination: Arc<dyn Destination>,
+        mode: LockMode,
+        name: FileName,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let files = Mutex::new(LockFiles { current: name, written: vec![name] });
+        let renewed = Mutex::new((clock.now(), clock.monotonic()));
+        Self { number, destination, mode, clock, files, renewed, lapsed: OnceLock::new() }
+    }
+
     fn current(&self) -> FileName {
         threads::lock(&self.files).current
     }
 
+    /// How long ago the lock was renewed, by the clock that saw more time pass: the monotonic one may stand still while
+    /// the machine sleeps, and the wall clock may be set back.
+    fn age(&self) -> Duration {
+        let (wall, monotonic) = *threads::lock(&self.renewed);
+        let by_wall = Duration::try_from(self.clock.now().duration_since(wall)).unwrap_or_default();
+        by_wall.max(self.clock.monotonic().saturating_sub(monotonic))
+    }
+
+    /// Gives up an exclusive lock that others may have taken for stale. True when that is so, now or before.
+    fn expire(&self) -> bool {
+        if self.lapsed.get().is_none() && self.mode == LockMode::Exclusive && self.age() > EXPIRES_AFTER {
+            let minutes = self.age().as_secs() / 60;
+            let cause = format!(
+                "our lock could not be renewed for {minutes} minutes, and others may have passed over it; nothing more \
+                 is written or removed here, and a new run begins afresh"
+            );
+            self.set_lapsed(self.current(), cause);
+        }
+        self.lapsed.get().is_some()
+    }
+
     async fn confirm(&self) -> Result<(), Fault> {
         loop {
+            self.expire();
             if let Some(fault) = self.lapsed.get() {
                 return Err(fault.clone());
             }
@@ -114,12 +164,21 @@ impl Post {
     fn lapse(&self, name: FileName) {
         let cause = "our lock was removed while we worked, and data may have been removed since; \
                      nothing more is written here, and a new run begins afresh";
+        self.set_lapsed(name, cause.to_owned());
+    }
+
+    fn set_lapsed(&self, name: FileName, cause: String) {
         let fault = Fault::new(FaultKind::Interrupted, "keep", name.path(), self.destination.place(), cause);
         let _ = self.lapsed.set(fault);
     }
 
     /// Puts a new lock beside the old one, so that there is one at every moment; then the old one goes.
     async fn renew(&self, name: FileName, bytes: Bytes) {
+        // A fresh lock must not hide that the old one had been stale.
+        if self.expire() {
+            return;
+        }
+        let now = (self.clock.now(), self.clock.monotonic());
         let old = self.current();
         threads::lock(&self.files).written.push(name);
         // A copy that does not take the new lock keeps the old one; the next round tries again.
@@ -127,7 +186,10 @@ impl Post {
             return;
         }
         match self.destination.stat(old).await {
-            Ok(_) => threads::lock(&self.files).current = name,
+            Ok(_) => {
+                threads::lock(&self.files).current = name;
+                *threads::lock(&self.renewed) = now;
+            }
             // The new lock must not hide that the old one was gone before it came.
             Err(fault) if fault.kind == FaultKind::NotFound => return self.lapse(old),
             Err(_) => return,
@@ -213,12 +275,11 @@ impl Repository {
         let mut posts = Vec::new();
         for (number, answer) in self.copies.ask_each(|destination| destination.write(name, bytes.clone())) {
             match answer {
-                Ok(()) => posts.push(Arc::new(Post {
-                    number,
-                    destination: self.copies.all()[number].destination().clone(),
-                    files: Mutex::new(LockFiles { current: name, written: vec![name] }),
-                    lapsed: OnceLock::new(),
-                })),
+                Ok(()) => {
+                    let destination = self.copies.all()[number].destination().clone();
+                    let clock = self.surroundings.clock.clone();
+                    posts.push(Arc::new(Post::new(number, destination, mode, name, clock)));
+                }
                 Err(fault) if mode == LockMode::Reading && fault.kind != FaultKind::Unreachable => {}
                 Err(fault) => self.copies.lose(number, fault),
             }
@@ -247,6 +308,9 @@ impl Repository {
         lock.username.clone_from(&who.username);
         (lock.pid, lock.uid, lock.gid) = (i64::from(who.pid), who.uid, who.gid);
         lock.other.insert(PROCESS_WORLD.to_owned(), process_world().into());
+        if let Some(began) = process_began(lock.pid) {
+            lock.other.insert(PROCESS_BEGAN.to_owned(), began.into());
+        }
         lock
     }
 
@@ -276,7 +340,7 @@ impl Repository {
             // Whoever wants to remove takes a stale lock away: should its owner wake up, it finds that out and stops.
             let is_in_the_way = lock.state == LockState::Stale && mode == LockMode::Exclusive;
             if lock.state == LockState::Dead || is_in_the_way {
-                self.remove_lock(lock.id)?;
+                self.clear_away(mode, lock.id)?;
                 continue;
             }
             if lock.state == LockState::Stale {
@@ -287,6 +351,21 @@ impl Repository {
             }
         }
         Ok(())
+    }
+
+    /// Removes a lock that binds nobody. A copy that does not let it go is lost for whoever wants to remove: its owner
+    /// could not see that it was passed over. For everybody else a dead lock that stays is only untidy.
+    fn clear_away(&self, mode: LockMode, id: Id) -> Result<()> {
+        let name = FileName::new(FileKind::Lock, id);
+        for (number, answer) in self.copies.ask_each(|destination| destination.remove(name)) {
+            match answer {
+                Err(fault) if mode == LockMode::Exclusive || fault.retry() == Retry::Now => {
+                    self.copies.lose(number, fault)
+                }
+                _ => {}
+            }
+        }
+        if self.copies.live().next().is_none() { Err(self.copies.none_left()) } else { Ok(()) }
     }
 
     /// A lock that cannot be read may be one that excludes us. Who only reads risks an error later and no data; for
@@ -364,7 +443,7 @@ impl Repository {
     fn state_of(&self, lock: &Lock) -> LockState {
         let world = process_world();
         let is_of_this_world = lock.other.get(PROCESS_WORLD).and_then(|value| value.as_str()) == Some(world.as_str());
-        if !world.is_empty() && is_of_this_world && !process_exists(lock.pid) {
+        if !world.is_empty() && is_of_this_world && !is_the_process(lock) {
             return LockState::Dead;
         }
         let age = self.clock().now().duration_since(lock.time.timestamp());
@@ -441,7 +520,7 @@ struct Refresh {
     lock: Lock,
     master: format::MasterKey,
     version: u32,
-    clock: Arc<dyn clock::Clock>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Refresh {
@@ -473,6 +552,25 @@ fn process_world() -> String {
     }
 }
 
+/// Whether the process that wrote this lock, in our world, may still be there. One that began at another time than the
+/// lock says only has the same id.
+fn is_the_process(lock: &Lock) -> bool {
+    let told = lock.other.get(PROCESS_BEGAN).and_then(serde_json::Value::as_u64);
+    let is_another = told.zip(process_began(lock.pid)).is_some_and(|(told, began)| told != began);
+    process_exists(lock.pid) && !is_another
+}
+
+/// When a process began, in the kernel's ticks since its boot; none where that cannot be found out.
+fn process_began(pid: i64) -> Option<u64> {
+    /// Its place in `/proc/PID/stat`, counted from behind the name (proc(5), field 22).
+    const FIELD: usize = 19;
+    let status = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in parentheses and may hold anything, so it is passed over from behind.
+    let behind_name = status.iter().rposition(|byte| *byte == b')')? + 1;
+    let fields = std::str::from_utf8(status.get(behind_name..)?).ok()?;
+    fields.split_whitespace().nth(FIELD)?.parse().ok()
+}
+
 /// Whether a process with this id is there. Where that cannot be found out, it is taken to be there.
 fn process_exists(pid: i64) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return true };
@@ -483,13 +581,16 @@ fn process_exists(pid: i64) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use clock::FakeClock;
     use testkit::MemoryFolder;
 
     fn post(folder: &Arc<MemoryFolder>) -> Post {
-        let current = name(0);
-        folder.put(current, Bytes::from_static(b"lock"));
-        let files = Mutex::new(LockFiles { current, written: vec![current] });
-        Post { number: 0, destination: folder.clone(), files, lapsed: OnceLock::new() }
+        of_mode(folder, LockMode::Adding, Arc::new(clock::SystemClock::new()))
+    }
+
+    fn of_mode(folder: &Arc<MemoryFolder>, mode: LockMode, clock: Arc<dyn Clock>) -> Post {
+        folder.put(name(0), Bytes::from_static(b"lock"));
+        Post::new(0, folder.clone(), mode, name(0), clock)
     }
 
     fn name(number: u8) -> FileName {
@@ -518,5 +619,46 @@ mod tests {
         assert_eq!(fault.kind, FaultKind::Interrupted, "{fault}");
         // What was written is known, and goes in the end.
         assert!(threads::lock(&post.files).written.contains(&name(1)));
+    }
+
+    #[tokio::test]
+    async fn an_exclusive_lock_that_was_not_renewed_in_time_does_not_count_again() {
+        let jumps: [fn(&FakeClock); 2] = [
+            |clock| clock.advance(Duration::from_secs(9 * 3600)),
+            // The monotonic clock stands still while a machine sleeps.
+            |clock| clock.jump_to(Timestamp::UNIX_EPOCH + Duration::from_secs(9 * 3600)),
+        ];
+        for jump in jumps {
+            let folder = Arc::new(MemoryFolder::new("copy"));
+            let clock = Arc::new(FakeClock::new(Timestamp::UNIX_EPOCH, jiff::tz::TimeZone::UTC));
+            let [exclusive, shared] =
+                [LockMode::Exclusive, LockMode::Adding].map(|mode| of_mode(&folder, mode, clock.clone()));
+            for _ in 0..3 {
+                clock.advance(EXPIRES_AFTER);
+                exclusive.confirm().await.unwrap();
+                exclusive.renew(name(0), Bytes::from_static(b"lock")).await;
+                folder.put(name(0), Bytes::from_static(b"lock"));
+            }
+            jump(&clock);
+            shared.confirm().await.unwrap();
+            // Neither is it found out by looking, nor can it be healed by renewing.
+            exclusive.renew(name(1), Bytes::from_static(b"lock")).await;
+            assert_eq!(folder.names(FileKind::Lock), [name(0)]);
+            let fault = exclusive.confirm().await.unwrap_err();
+            assert!(fault.to_string().contains("could not be renewed"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_process_id_that_was_given_away_again_is_another_process() {
+        let own = i64::from(std::process::id());
+        let mut lock = Lock::new(Moment::from(&Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC)), true);
+        lock.pid = own;
+        assert!(is_the_process(&lock), "nothing is told of its beginning");
+        let began = process_began(own).unwrap();
+        lock.other.insert(PROCESS_BEGAN.to_owned(), began.into());
+        assert!(is_the_process(&lock));
+        lock.other.insert(PROCESS_BEGAN.to_owned(), (began + 1).into());
+        assert!(!is_the_process(&lock));
     }
 }

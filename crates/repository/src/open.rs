@@ -17,6 +17,7 @@ use crate::copies::{Answers, CopySet};
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::repository::{Repository, Surroundings, copy_set};
+use crate::unfinished;
 
 /// What a new repository should be like.
 #[derive(Debug, Clone)]
@@ -39,7 +40,7 @@ impl Repository {
     /// Makes one repository with byte-identical `config` and key on every destination.
     ///
     /// Every place is looked at first: if any cannot be looked at, or holds a repository already, nothing is created
-    /// anywhere.
+    /// anywhere. An init that broke off between two places is finished by the next one.
     pub fn init(
         destinations: Vec<Arc<dyn Destination>>,
         password: &Secret,
@@ -47,7 +48,13 @@ impl Repository {
         surroundings: Surroundings,
     ) -> Result<Self> {
         let copies = copy_set(destinations, &surroundings)?;
-        let left_over = refuse_unless_empty(&copies)?;
+        let left_over = match refuse_unless_empty(&copies) {
+            Err(refusal @ Error::AlreadyThere { .. }) => {
+                let begun = unfinished::find(&copies, password, request.version)?.ok_or(refusal)?;
+                return begun.finish(copies, surroundings);
+            }
+            looked => looked?,
+        };
         let unusable = |source| Error::Format { what: "a new repository".to_owned(), source };
         let master = MasterKey::generate().map_err(unusable)?;
         let mut config = Config { version: request.version, ..Config::generate().map_err(unusable)? };
@@ -114,7 +121,7 @@ pub(crate) fn owner(surroundings: &Surroundings) -> KeyOwner {
 
 /// Takes away keys that open no `config`. Other programs take the first key that a password opens, and would call the
 /// repository damaged; we pass over such keys, so that one which cannot be removed does no harm.
-fn remove_keys(copies: &CopySet, ids: &[Id]) {
+pub(crate) fn remove_keys(copies: &CopySet, ids: &[Id]) {
     for id in ids {
         let name = FileName::new(FileKind::Key, *id);
         let _ = copies.ask_each(|destination| destination.remove(name));

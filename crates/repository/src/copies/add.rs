@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use destinations::{Destination, Span};
 use format::{FileKind, FileName};
+use model::FaultKind;
 
 use super::status::Holdings;
 use super::{CopySet, Holders};
@@ -13,9 +14,13 @@ use crate::error::{Error, Result};
 use crate::open::refuse_unless_empty;
 use crate::repository::Repository;
 
-/// Gives an empty place the repository's keys and `config`. A place that holds anything else is refused, untouched.
+/// Gives an empty place the repository's keys and `config`. A place that holds anything else is refused, untouched; one
+/// that is a copy already, because an addition broke off later, is left as it is.
 pub fn add(repository: &Repository, place: Arc<dyn Destination>) -> Result<()> {
     let copies = repository.copies();
+    if is_copy_already(repository, &place)? {
+        return Ok(());
+    }
     let observer = repository.surroundings().observer.clone();
     let new = CopySet::new(vec![place.clone()], copies.runtime().clone(), observer, copies.clock().clone());
     refuse_unless_empty(&new)?;
@@ -33,6 +38,23 @@ pub fn add(repository: &Repository, place: Arc<dyn Destination>) -> Result<()> {
     let config = sound_config(repository)?;
     copies.wait(place.write(FileName::CONFIG, config))?;
     Ok(())
+}
+
+/// Whether the place has this repository's very `config` and no key that the copies lack. The `config` is written last,
+/// so all keys of its time are there.
+fn is_copy_already(repository: &Repository, place: &Arc<dyn Destination>) -> Result<bool> {
+    let copies = repository.copies();
+    let found = match copies.wait(place.read(FileName::CONFIG, Span::Whole)) {
+        Ok(found) => found,
+        Err(fault) if fault.kind == FaultKind::NotFound => return Ok(false),
+        Err(fault) => return Err(fault.into()),
+    };
+    if found != sound_config(repository)? {
+        return Ok(false);
+    }
+    let keys = Holdings::gather(copies, FileKind::Key)?;
+    let there = copies.wait(place.list(FileKind::Key))?;
+    Ok(keys.agree() && there.len() == keys.files.len() && there.iter().all(|key| keys.files.contains_key(&key.id)))
 }
 
 /// The `config` as it lies on the copies, opened and compared: its bytes have no hash for a name.

@@ -44,9 +44,11 @@ struct NewPassword {
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
     let mut repository = session.open(session.watch(Task::Browse))?;
-    let _guard = repository.lock(match &arguments.action {
+    let guard = repository.lock(match &arguments.action {
         Action::List => repository::locks::LockMode::Reading,
-        Action::Add(_) | Action::Remove { .. } | Action::Passwd(_) => repository::locks::LockMode::Adding,
+        Action::Add(_) => repository::locks::LockMode::Adding,
+        // Two who remove each other's key at the same time would leave none.
+        Action::Remove { .. } | Action::Passwd(_) => repository::locks::LockMode::Exclusive,
     })?;
     let screen = &session.screen;
     let saved = |id: model::Id, what: &str| {
@@ -61,12 +63,12 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
         }
         Action::Remove { id } => {
             let id = keys::find(&repository, id)?;
-            keys::remove(&repository, id)?;
+            keys::remove(&repository, &guard, id)?;
             saved(id, "removed")
         }
         Action::Passwd(new) => {
             let password = password::new_key(new.new_password_file.as_deref())?;
-            saved(keys::change_password(&mut repository, &password, ScryptCost::STANDARD)?, "changed to")
+            saved(keys::change_password(&mut repository, &guard, &password, ScryptCost::STANDARD)?, "changed to")
         }
     }
 }
