@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use destinations::{Destination, Span};
+use destinations::Span;
 use format::{FileKind, FileName};
 use model::{FaultKind, Id};
 use testkit::oracles::{Acknowledged, Checked, Door, Expected, Judge, Panics, Product, from_folder, to_folder};
