@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod program;
+mod stage;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use program::{Ground, PASSWORD};
+use stage::{Place, Stage};
 use testkit::Oracle;
 
 /// The files of one folder of a copy, the largest first.
@@ -109,4 +111,36 @@ fn a_rolling_check_says_what_it_read_and_what_is_overdue() {
     ground.on(2, &["check", "--within", "3d"]).expect_code(2);
     ground.on(2, &["check", "--rolling", "--read-data"]).expect_code(2);
     ground.on(2, &["check", "--rolling", "--at-most", "much"]).expect_code(2);
+}
+
+#[test]
+fn a_damaged_copy_on_a_server_is_healed_through_the_server() {
+    let stage = Stage::full();
+    let Some(rest) = &stage.rest else { return };
+    testkit::corpus::tree(&stage.path("source"), 30, 20_000, 5).unwrap();
+    stage.init();
+    stage.run(0, &["backup", "source"]);
+    let root = rest.folder(&format!("{}/repository", rest.user));
+    let largest = |folder: &str| {
+        let mut found = Vec::new();
+        let mut open = vec![root.join(folder)];
+        while let Some(next) = open.pop() {
+            for entry in std::fs::read_dir(next).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { open.push(path) } else { found.push(path) }
+            }
+        }
+        found.into_iter().max_by_key(|path| std::fs::metadata(path).unwrap().len()).unwrap()
+    };
+    flip(&largest("data"));
+    flip(&largest("index"));
+    flip(&largest("snapshots"));
+    flip(&root.join("config"));
+    stage.run(1, &["check", "--read-data"]);
+    stage.run(0, &["copies", "heal", "--read-data"]);
+    stage.assert_equal_copies();
+    stage.run(0, &["check", "--read-data"]);
+    if let Some(restic) = stage.restic("0.19", Place::Rest) {
+        restic.check(true);
+    }
 }

@@ -104,7 +104,10 @@ impl ReadLog {
             self.packs.insert(*id, LastRead::Sound(today));
         }
         for id in seen.bad {
-            self.packs.insert(*id, LastRead::OnlySeen(0));
+            // One that is not there has nothing to be read.
+            if let Some(last) = self.packs.get_mut(id) {
+                *last = LastRead::OnlySeen(0);
+            }
         }
     }
 }

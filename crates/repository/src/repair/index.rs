@@ -109,7 +109,7 @@ impl<'a> IndexRepair<'a> {
             }
         }
         // What a prune has marked is not brought back: whoever needs it again is told by a check, and then by a prune.
-        to_read.retain(|(id, _)| survey.indexed.contains_key(id) || !survey.marked.contains(id));
+        to_read.retain(|(id, _)| survey.indexed.contains_key(id) || !survey.marked.contains_key(id));
         let fresh = read_headers(&work, &to_read, &mut plan)?;
         distrusted.extend(fresh.iter().map(|pack| pack.id));
         let fresh = without_the_right_ones(&work, fresh, &mut distrusted)?;

@@ -122,7 +122,7 @@ fn rank(name: FileName) -> u8 {
 fn is_brought(survey: &Survey, name: FileName, standing: &Standing, number: usize, bringing: Bringing) -> bool {
     match name.kind() {
         FileKind::Pack => {
-            let is_known = |id| survey.indexed.contains_key(&id) || survey.marked.contains(&id);
+            let is_known = |id| survey.indexed.contains_key(&id) || survey.marked.get(&id) == Some(&true);
             bringing.surplus || name.id().is_some_and(is_known)
         }
         FileKind::Key => {

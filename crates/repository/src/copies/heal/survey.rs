@@ -56,8 +56,9 @@ pub(crate) struct Survey {
     pub(crate) asked: u64,
     pub(crate) files: BTreeMap<FileName, Standing>,
     pub(crate) indexed: HashMap<Id, Indexed>,
-    /// Packs that a prune has marked and not removed yet: nobody needs them, but every copy has them.
-    pub(crate) marked: HashSet<Id>,
+    /// Packs that a prune has marked and not removed yet, and whether an index named them before: then every copy has
+    /// them, else they are left-overs.
+    pub(crate) marked: HashMap<Id, bool>,
     /// Snapshots that this machine set out to remove.
     pub(crate) intended: BTreeSet<Id>,
     /// The sealed `config`, as the sound copies have it.
@@ -242,7 +243,9 @@ impl Surveyor<'_> {
         if !self.known_indexes.insert(index) {
             return;
         }
-        self.survey.marked.extend(file.packs_to_delete.iter().map(|pack| pack.id));
+        for pack in &file.packs_to_delete {
+            *self.survey.marked.entry(pack.id).or_default() |= !pack.blobs.is_empty();
+        }
         for pack in &file.packs {
             let known =
                 self.survey.indexed.entry(pack.id).or_insert(Indexed { size: pack_frame_bytes(), has_trees: false });

@@ -69,11 +69,11 @@ impl Kit<'_> {
             text.push_str(&format!("    restic -r {} restore latest --target ./restored\n", quoted(location)));
         }
         text.push_str(
-            "\nShould every copy have lost its `config` or its `keys`, these lines bring them back. They open nothing\n\
-             without the passphrase. Each line ends with a checksum of its own, for whoever has to type it in:\n\n",
+            "\nShould every copy have lost its `config` or its `keys`, the lines below bring them back. Name every place that\n\
+             is left with -r, and a file with this text: `triplicate -r PLACE -r PLACE repair config --kit FILE`.\n\
+             They open nothing without the passphrase. Each line ends with a checksum of its own, for whoever has to\n\
+             type it in.\n\n",
         );
-        let named: String = self.locations.iter().map(|location| format!("-r {} ", quoted(location))).collect();
-        text.push_str(&format!("    triplicate {named}repair config --kit THIS-FILE\n\n"));
         text.push_str(&self.files.to_text());
         text
     }
