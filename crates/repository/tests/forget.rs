@@ -277,6 +277,13 @@ fn a_copy_that_only_grows_keeps_more_and_disturbs_nobody() {
         assert_eq!(ground.of(0), ground.snapshots[ground.snapshots.len() - kept as usize..]);
         assert_eq!(ground.of(1), ground.snapshots);
     }
+    // A backup does not bring them back to the others.
+    let after = ground.room.backup(&ground.open(), std::path::Path::new("source"));
+    assert_eq!(after.verdict, Verdict::Ok);
+    assert_eq!((ground.of(0).len(), ground.of(1).len(), ground.of(2).len()), (20, 41, 20));
+    for copy in &ground.copies {
+        copy.take(FileName::new(FileKind::Snapshot, after.id.unwrap())).unwrap();
+    }
     // With credentials that may, what is left over goes.
     let report = forget(&ground.open(), &keep_last(20)).unwrap();
     assert_eq!((report.copies[0].removed, report.copies[1].removed), (0, 21));

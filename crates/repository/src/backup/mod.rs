@@ -280,7 +280,10 @@ fn start_fan_out<'a>(
         repository.observer().event(Event::Damage(damage.clone()));
     }
     let fan_out = FanOut::start(repository.copies(), repository.cancel(), fence)?;
-    let snapshots = listing.sound_holdings();
+    let mut snapshots = listing.sound_holdings();
+    // What this machine has removed, and a copy that only grows still has, does not come back by itself.
+    let removed = repository.intents();
+    snapshots.files.retain(|id, _| !removed.contains_key(id));
     hand_over_lacking(indexed, &fan_out, &Sources { packs, indexes: &indexed.index_holdings, snapshots: &snapshots });
     Ok(fan_out)
 }
