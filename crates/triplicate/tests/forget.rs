@@ -28,6 +28,7 @@ fn plain(ground: &Ground, text: &str) -> String {
     let line = |line: &str| {
         let words = line.split_whitespace().map(|word| if is_id(word) { "ID" } else { word });
         let words = words.map(|word| if word.starts_with("----") { "----" } else { word });
+        let words = words.map(|word| word.split(",run:").next().unwrap_or(word));
         words.collect::<Vec<_>>().join(" ")
     };
     text.lines().map(line).collect::<Vec<_>>().join("\n")
@@ -96,7 +97,7 @@ fn json_is_restics() {
     for rules in [
         &["--keep-daily", "2"][..],
         &["--keep-last", "9"],
-        &["--keep-within", "3d", "-g", "tags"],
+        &["--keep-within", "3d", "-g", "host"],
         &["-l", "1", "-g", ""],
     ] {
         let words = [&["forget", "--dry-run", "--no-lock", "--json"][..], rules].concat();
@@ -110,6 +111,10 @@ fn json_is_restics() {
         }
         assert_eq!(ours, theirs, "{rules:?}");
     }
+    // The tags of the run, which no two snapshots share, are none to group by.
+    let by_tags = ground.on(2, &["forget", "-n", "--json", "--keep-last", "1", "-g", "tags"]).expect_code(0);
+    let by_tags: Value = serde_json::from_str(&by_tags.text()).unwrap();
+    assert_eq!((by_tags.as_array().unwrap().len(), &by_tags[0]["tags"]), (1, &serde_json::json!(["a", "b"])));
     let ended = ground.on(2, &["forget", "--json", "--keep-last", "1"]).expect_code(0);
     let groups: Value = serde_json::from_str(&ended.text()).unwrap();
     assert_eq!(groups[0]["remove"].as_array().unwrap().len(), 4);

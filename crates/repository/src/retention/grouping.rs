@@ -12,6 +12,9 @@ const PLAN_TAG: &str = "plan:";
 /// Tags that begin with this name the source.
 const SOURCE_TAG: &str = "source:";
 
+/// The tag that begins with this names the run that made the snapshot.
+const RUN_TAG: &str = "run:";
+
 /// What snapshots of one group have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grouping {
@@ -91,6 +94,7 @@ impl GroupKey {
         }
         if grouping.tags {
             key.tags = sorted(&entry.tags);
+            drop_run_tags(&mut key.tags);
         }
         if grouping.plan {
             key.plans = names(entry, PLAN_TAG);
@@ -161,6 +165,16 @@ impl fmt::Display for SourceKey {
     }
 }
 
+/// Our backups mark each snapshot with its run and the second of its start. Who groups by tags means the tags that were
+/// given: with these every snapshot would be a group of its own, of which nothing may ever go.
+fn drop_run_tags(tags: &mut Vec<String>) {
+    let is_run = |tag: &String| tag.starts_with(RUN_TAG);
+    let is_number = |tag: &String| !tag.is_empty() && tag.bytes().all(|byte| byte.is_ascii_digit());
+    if tags.iter().any(is_run) {
+        tags.retain(|tag| !is_run(tag) && !is_number(tag));
+    }
+}
+
 /// What tags with this prefix name, sorted.
 fn names(entry: &Entry, prefix: &str) -> Vec<String> {
     let named = entry.tags.iter().filter_map(|tag| tag.strip_prefix(prefix));
@@ -168,4 +182,29 @@ fn names(entry: &Entry, prefix: &str) -> Vec<String> {
     named.sort();
     named.dedup();
     named
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_run_is_no_tag_to_group_by() {
+        let without_runs = |tags: &[&str]| {
+            let mut tags: Vec<String> = tags.iter().map(|&tag| tag.to_owned()).collect();
+            drop_run_tags(&mut tags);
+            tags
+        };
+        assert_eq!(without_runs(&["1795275216", "a", "run:590b2cc0"]), ["a"]);
+        assert_eq!(without_runs(&["2026", "a"]), ["2026", "a"], "a number that somebody gave");
+    }
+
+    #[test]
+    fn words_are_restics_and_ours() {
+        let all = Grouping { host: true, paths: true, tags: true, plan: true, source: true };
+        assert_eq!("host,paths,tags,plan,source".parse(), Ok(all));
+        assert_eq!("".parse(), Ok(Grouping::NONE));
+        assert_eq!("hosts, path".parse(), Ok(Grouping::default()));
+        assert!("colour".parse::<Grouping>().is_err());
+    }
 }
