@@ -14,7 +14,7 @@
 //! | [`MemoryFolder`], [`Faulty`] | a destination in memory, and a destination with scripted faults |
 //! | [`Lifeline`] | one process with several destinations that dies, or pauses, at any operation |
 //! | [`oracle`] | restic and rustic as judges of a repository |
-//! | [`oracles`] | what must hold after every fault, of every copy; restic's way to a copy in memory |
+//! | [`traced`] | a program whose disk fails, or that dies, at a chosen system call; what is left when the power goes |
 //! | [`seed()`], [`Random`] | reproducible randomness that prints its seed |
 //!
 //! Nothing here is ever part of the product, and no crate imports this one except for its tests. A failed preparation
@@ -36,6 +36,8 @@ pub mod proxy;
 mod random;
 mod rest_server;
 mod seed;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod traced;
 
 pub use ceph::{Bucket, CephServer};
 pub use certificate::{CertificateFiles, CertificateFlaw, make_certificate};

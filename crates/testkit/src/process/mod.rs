@@ -18,6 +18,7 @@ use clock::{Clock, SystemClock};
 use rustix::process::{Pid, Signal};
 
 pub(crate) use keeper::Keeper;
+pub(crate) use run::collect;
 pub use run::{Ended, run};
 pub use server::{Server, ServerPlan};
 

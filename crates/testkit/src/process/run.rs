@@ -64,7 +64,7 @@ pub fn run(command: &mut Command, limit: Duration) -> io::Result<Ended> {
 }
 
 /// Reads a pipe to its end on a thread of its own, because a program that fills one pipe while we read the other hangs.
-fn collect(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
+pub(crate) fn collect(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         let _ = pipe.read_to_end(&mut bytes);
