@@ -142,19 +142,31 @@ pub fn add(repository: &Repository, password: &Secret, cost: ScryptCost) -> Resu
     };
     let name = FileName::new(FileKind::Key, format::hash(&bytes));
     let copies = repository.copies();
+    let stored = store_everywhere(repository, name, &bytes)
+        .and_then(|()| key.open(password).map_err(|source| Error::Format { what: "new key".to_owned(), source }));
+    if let Err(error) = stored {
+        // A password that opens some copies and not others helps nobody. What cannot be taken back is told as a
+        // difference of the copies.
+        let _ = copies.ask_each(|destination| destination.remove(name));
+        return Err(error);
+    }
+    name.id().ok_or_else(|| Error::Request("a key has no id".to_owned()))
+}
+
+/// Writes a key file to every copy and reads it back from each.
+fn store_everywhere(repository: &Repository, name: FileName, bytes: &Bytes) -> Result<()> {
+    let copies = repository.copies();
     for (_, answer) in copies.ask_each(|destination| destination.write(name, bytes.clone())) {
         answer?;
     }
     for (_, answer) in copies.ask_each(|destination| destination.read(name, Span::Whole)) {
-        if answer? != bytes {
+        if answer? != *bytes {
             let place = copies.places();
             let why = "what was written does not read back";
             return Err(model::Fault::new(model::FaultKind::Damaged, "add", name.path(), place, why).into());
         }
     }
-    let opened = KeyFile::parse(&bytes).and_then(|key| key.open(password));
-    opened.map_err(|source| Error::Format { what: "new key".to_owned(), source })?;
-    name.id().ok_or_else(|| Error::Request("a key has no id".to_owned()))
+    Ok(())
 }
 
 /// A key file that only some copies have, and that this password opens: what is left of an addition that broke off.

@@ -1,8 +1,8 @@
 //! The power goes: what was not made durable is lost, in any part and any order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use testkit::traced::{Disk, Journal, Manner};
+use testkit::traced::{Disk, Journal, Manner, Traced};
 use testkit::{Random, seed};
 
 use crate::points;
@@ -15,18 +15,42 @@ struct Life {
 }
 
 impl Life {
-    fn step(&mut self, words: &[&str], promise: &str) {
-        let traced = self.room.traced(words);
-        let outcome = traced.record(&mut self.journal).unwrap();
+    /// Runs the program; then this is promised: `+` before what holds from now on, `-` before what no longer does.
+    fn step(&mut self, words: &[&str], promises: &[&str]) {
+        let outcome = self.room.traced(words).record(&mut self.journal).unwrap();
         assert_eq!(outcome.ended.code, Some(0), "{words:?}: {}", outcome.ended.errors);
-        self.journal.promise(promise);
+        self.promise(promises);
     }
 
-    fn backup(&mut self, copies: &[&str], tag: &str, promise: &str) {
+    fn promise(&mut self, promises: &[&str]) {
+        promises.iter().for_each(|promise| self.journal.promise(promise));
+    }
+
+    fn backup(&mut self, copies: &[&str], tag: &str, promises: &[&str]) {
         let source = self.room.source();
         let words: Vec<&str> = copies.iter().copied().chain(["backup", "--tag", tag, &source]).collect();
-        self.step(&words, promise);
+        self.step(&words, promises);
         self.room.remember(tag);
+    }
+
+    /// One copy is damaged; nobody may count on it until it is healed.
+    fn damage(&mut self, copy: &str) {
+        self.promise(&["-second@2", "-third@2", "-sound@2"]);
+        let folder = self.room.folder();
+        let outcome = Traced::new(self.room.damaging(copy), &[&folder]).record(&mut self.journal).unwrap();
+        assert_eq!(outcome.ended.code, Some(0), "{}", outcome.ended.errors);
+    }
+
+    /// What holds at a moment.
+    fn promised(&self, moment: usize) -> BTreeSet<&str> {
+        let mut held = BTreeSet::new();
+        for promise in self.journal.promises(moment) {
+            match promise.split_at(1) {
+                ("+", what) => held.insert(what),
+                (_, what) => held.remove(what),
+            };
+        }
+        held
     }
 }
 
@@ -37,18 +61,22 @@ fn life() -> Life {
     let both = crate::room::BOTH;
     let all = |words: &[&'static str]| both.iter().copied().chain(words.iter().copied()).collect::<Vec<&str>>();
     life.room.change_source(1);
-    life.step(&all(&["init"]), "init");
-    life.backup(&both, "first", "first on 1 2");
+    life.step(&all(&["init"]), &["+init", "+sound@1", "+sound@2"]);
+    life.backup(&both, "first", &["+first@1", "+first@2"]);
     life.room.change_source(2);
-    life.backup(&["-r", "1"], "second", "second on 1");
-    life.step(&all(&["copies", "sync"]), "second on 2");
+    life.backup(&["-r", "1"], "second", &["+second@1"]);
+    life.step(&all(&["copies", "sync"]), &["+second@2"]);
     let password = life.room.beside("other-password");
     let password = password.to_str().unwrap().to_owned();
     let mut words = all(&["key", "add", "--new-password-file"]);
     words.push(&password);
-    life.step(&words, "key");
+    life.step(&words, &["+key"]);
     life.room.change_source(3);
-    life.backup(&both, "third", "third on 1 2");
+    life.backup(&both, "third", &["+third@1", "+third@2"]);
+    life.promise(&["-first@1", "-first@2"]);
+    life.step(&all(&["forget", "--keep-last", "2"]), &[]);
+    life.damage("2");
+    life.step(&all(&["copies", "heal", "--read-data"]), &["+second@2", "+third@2", "+sound@2"]);
     life.journal.assert_complete();
     life.room.change_source(4);
     life.room.remember("last");
@@ -82,23 +110,22 @@ fn a_loss_of_power_takes_nothing_that_was_acknowledged() {
 
 fn judge(life: &Life, moment: usize, when: &str) {
     let room = &life.room;
-    let promises = life.journal.promises(moment);
-    let has_repository = promises.contains(&"init");
-    for promise in &promises {
-        let Some((tag, copies)) = promise.split_once(" on ") else { continue };
-        for copy in copies.split(' ') {
-            room.assert_restores(copy, tag, PASSWORD, when);
+    let promised = life.promised(moment);
+    for promise in &promised {
+        if let Some((tag, copy)) = promise.split_once('@') {
+            match tag {
+                "sound" => room.assert_sound(copy, PASSWORD, when),
+                tag => room.assert_restores(copy, tag, PASSWORD, when),
+            }
         }
     }
-    if has_repository {
-        for copy in ["1", "2"] {
-            room.assert_sound(copy, PASSWORD, when);
-        }
-    } else {
+    if !promised.contains("init") {
         let again = room.call(&room.both(&["init"]));
         assert!([Some(0), Some(1)].contains(&again.code), "{when}: {}", again.errors);
+    } else if !promised.contains("sound@2") {
+        room.ok(&room.both(&["copies", "heal", "--read-data"]));
     }
-    if promises.contains(&"key") {
+    if promised.contains("key") {
         let ended = room.call_with(OTHER_PASSWORD, &["-r", "2", "snapshots"]);
         assert_eq!(ended.code, Some(0), "{when}: the added password: {}", ended.errors);
     }

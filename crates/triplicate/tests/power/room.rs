@@ -127,6 +127,21 @@ impl Room {
         self.sources.push((tag.to_owned(), manifest(&self.beside("source")).unwrap()));
     }
 
+    /// Turns one byte of a pack of the copy.
+    pub fn damage(&self, copy: &str) {
+        let ended = run(&mut self.damaging(copy), CALL_LIMIT).unwrap();
+        assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    }
+
+    /// The command that does it, so that it can be recorded.
+    pub fn damaging(&self, copy: &str) -> Command {
+        let mut command = Command::new("sh");
+        let script = "set -- \"$1\"/data/*/*; chmod u+w \"$1\"; \
+                      printf x | dd of=\"$1\" bs=1 seek=100 conv=notrunc,fsync status=none";
+        command.arg("-c").arg(script).arg("damage").arg(copy).current_dir(self.folder());
+        command
+    }
+
     /// Keeps the room as it is, under a name.
     pub fn keep(&self, name: &str) {
         copy_folder(&self.folder(), &self.beside("kept").join(name));
