@@ -17,6 +17,9 @@ const LEFTOVERS_MAX: usize = 12;
 /// Every so many points the whole of both copies is looked at in the end.
 const WHOLE_EVERY: usize = 4;
 
+/// How often a long run says how far it is.
+const PROGRESS_EVERY: usize = 100;
+
 /// An operation that is killed.
 struct Operation {
     name: &'static str,
@@ -33,6 +36,8 @@ impl Operation {
     }
 }
 
+/// Repacks everything that is only partly needed, and deletes what an earlier run has marked.
+const PRUNE: [&str; 5] = ["prune", "--max-unused", "0", "--grace", "0s"];
 const TWO: &[&str] = &["1", "2"];
 
 fn operations(room: &Room) -> Vec<Operation> {
@@ -73,6 +78,8 @@ fn operations(room: &Room) -> Vec<Operation> {
             words: both(&["forget", "--keep-last", "1"]),
             acknowledged: &[("second", TWO)],
         },
+        Operation { name: "prune, marking", base: "forgotten", words: both(&PRUNE), acknowledged: &[("second", TWO)] },
+        Operation { name: "prune, sweeping", base: "marked", words: both(&PRUNE), acknowledged: &[("second", TWO)] },
         Operation {
             name: "heal",
             base: "damaged",
@@ -104,6 +111,11 @@ fn prepared() -> Room {
     room.keep("two");
     room.damage("2");
     room.keep("damaged");
+    room.bring_back("two");
+    room.ok(&room.both(&["forget", "--keep-last", "1"]));
+    room.keep("forgotten");
+    room.ok(&room.both(&PRUNE));
+    room.keep("marked");
     room.change_source(3);
     room.remember("third");
     room
@@ -124,6 +136,7 @@ fn killed_at_any_call_nothing_is_lost() {
         println!("{}: {} calls", operation.name, whole.calls);
         all.extend((1..=whole.calls).flat_map(|at| [(number, at, Deed::KillBefore), (number, at, Deed::KillAfter)]));
     }
+    println!("{} points in all", all.len());
     let chosen = chosen(&all, points(60, 2000), operations.len(), random);
     let mut killed: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for (turn, (number, at, deed)) in chosen.into_iter().enumerate() {
@@ -132,6 +145,9 @@ fn killed_at_any_call_nothing_is_lost() {
         let tally = killed.entry(operation.name).or_default();
         tally.0 += 1;
         tally.1 += usize::from(struck);
+        if (turn + 1).is_multiple_of(PROGRESS_EVERY) {
+            println!("{} points: {killed:?}", turn + 1);
+        }
     }
     println!("operation: (points, killed there): {killed:?}");
     let struck: usize = killed.values().map(|(_, struck)| struck).sum();

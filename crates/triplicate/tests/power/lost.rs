@@ -8,6 +8,9 @@ use testkit::{Random, seed};
 use crate::points;
 use crate::room::{OTHER_PASSWORD, PASSWORD, Room};
 
+/// How often a long run says how far it is.
+const PROGRESS_EVERY: usize = 25;
+
 /// A whole life of a repository, with every call that it made.
 struct Life {
     room: Room,
@@ -75,6 +78,9 @@ fn life() -> Life {
     life.backup(&both, "third", &["+third@1", "+third@2"]);
     life.promise(&["-first@1", "-first@2"]);
     life.step(&all(&["forget", "--keep-last", "2"]), &[]);
+    for _phase in ["marks", "sweeps"] {
+        life.step(&all(&["prune", "--max-unused", "0", "--grace", "0s"]), &[]);
+    }
     life.damage("2");
     life.step(&all(&["copies", "heal", "--read-data"]), &["+second@2", "+third@2", "+sound@2"]);
     life.journal.assert_complete();
@@ -102,6 +108,9 @@ fn a_loss_of_power_takes_nothing_that_was_acknowledged() {
         life.room.clear();
         disk.write_image(&life.room.folder(), manner, random).unwrap();
         std::fs::create_dir_all(life.room.path("home")).unwrap();
+        if image > 0 && image.is_multiple_of(PROGRESS_EVERY) {
+            println!("{image} images: {manners:?}");
+        }
         judge(&life, moment, &format!("after {moment} of {events} calls, {manner:?}"));
     }
     println!("{images} images of {events} calls, {pending} changes not durable in all: {manners:?}");
