@@ -46,11 +46,8 @@ fn prepared() -> Room {
     room.ok(&room.both(&["copies", "sync"]));
     std::fs::create_dir(room.path("target")).unwrap();
     room.keep("two");
-    room.change_source(0);
-    room.backup(&crate::room::BOTH, "third");
-    room.ok(&room.both(&["forget", "--tag", "third", "--keep-tag", "none", "--unsafe-allow-remove-all"]));
+    room.ok(&room.both(&["forget", "--keep-last", "1"]));
     room.keep("forgotten");
-    room.sources.pop();
     room.change_source(3);
     room.remember("third");
     room
@@ -166,7 +163,9 @@ fn judge(room: &Room, case: &Case, ended: &Ended, words: &[&str], when: &str) {
         assert_eq!(again.code, finished, "{when}: again: {}", again.errors);
     } else {
         for (tag, copy) in [("first", "1"), ("first", "2"), ("second", "1")] {
-            room.assert_restores(copy, tag, PASSWORD, when);
+            if tag == "second" || case.base != "forgotten" {
+                room.assert_restores(copy, tag, PASSWORD, when);
+            }
         }
         let is_partial_backup = case.name.starts_with("backup");
         for copy in ["1", "2"] {
