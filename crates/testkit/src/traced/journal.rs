@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::as_the_kernel_says;
 use super::tree::Tree;
 
 /// One thing that was done. Paths are relative to the folder.
@@ -65,7 +66,7 @@ impl Journal {
     /// # Errors
     /// When it cannot be read.
     pub fn of(root: &Path) -> io::Result<Self> {
-        let root = root.canonicalize()?;
+        let root = as_the_kernel_says(root)?;
         let base = Tree::read(&root)?;
         Ok(Self { now: base.clone(), root, base, events: Vec::new() })
     }

@@ -61,6 +61,9 @@ pub(super) struct NameChange {
     comes: Option<(OsString, Node)>,
 }
 
+/// In which folder, which name goes, and which name comes.
+type NamePart<'a> = (Node, Option<&'a OsStr>, Option<(&'a OsStr, Node)>);
+
 impl NameChange {
     pub(super) fn apply(&self, names: &mut BTreeMap<OsString, Node>) {
         if let Some(name) = &self.goes {
@@ -245,7 +248,7 @@ impl Tree {
     }
 
     /// Several parts of one step.
-    fn change_names(&mut self, parts: &[(Node, Option<&OsStr>, Option<(&OsStr, Node)>)]) -> Option<()> {
+    fn change_names(&mut self, parts: &[NamePart<'_>]) -> Option<()> {
         let number = self.number();
         for (folder, goes, comes) in parts {
             let change = NameChange {
