@@ -1,8 +1,9 @@
 //! A repository with as many blobs as one likes, made in seconds: what does an index of that size cost?
 //!
 //! `config`, key and index files are real and open with the password. Packs have their names and sizes, but are holes:
-//! nothing can be restored from them. There is no snapshot, so a backup has no parent and asks the index about each of
-//! its own blobs. Everything but the keys follows from the seed.
+//! nothing can be restored from them. [`make`] gives no snapshot, so a backup has no parent and asks the index about each
+//! of its own blobs; [`make_half_used`] gives one, with real listings, that needs every other pack. Everything but the keys
+//! follows from the seed.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,15 +12,17 @@ use std::path::Path;
 
 use clock::{Clock, SystemClock};
 use format::{
-    BlobKind, Compression, Config, FileKind, FileName, IndexFile, IndexedPack, KeyFile, KeyOwner, MasterKey,
-    PackedBlob, ScryptCost,
+    BlobKind, Compression, Compressor, Config, FileKind, FileName, IndexFile, IndexedPack, KeyFile, KeyOwner,
+    MasterKey, Moment, Node, NodeKind, PackWriter, PackedBlob, ScryptCost, Snapshot, Tree,
 };
 use model::{Id, Secret};
 
 use crate::random::Random;
 
-/// Bytes of a full pack, as restic and we write them.
+/// About the bytes of a full pack, as restic and we write them.
 const PACK_BYTES: u32 = 16 << 20;
+/// Files in each folder of a snapshot.
+const FILES_PER_FOLDER: usize = 200;
 /// restic's index files are full at this many blobs.
 const BLOBS_PER_INDEX: u64 = 50_000;
 
@@ -45,30 +48,116 @@ pub struct Made {
 
 /// Makes the repository in `folder`, which must be new or empty, as a local repository of version 2.
 pub fn make(folder: &Path, password: &Secret, size: &ManyBlobs) -> io::Result<Made> {
+    make_with(folder, password, size, |_, _, _| Ok(()))
+}
+
+/// The same with a snapshot that needs all blobs of every other pack: half of the blobs are unused, and no pack is needed
+/// in part.
+pub fn make_half_used(folder: &Path, password: &Secret, size: &ManyBlobs) -> io::Result<Made> {
+    make_with(folder, password, size, |master, packs, made| {
+        let used = packs.iter().step_by(2).flat_map(|pack| &pack.blobs);
+        let mut listings = Listings { folder, master, pack: PackWriter::new(), packs: Vec::new() };
+        let root = listings.add_all(used)?;
+        made.packs += listings.packs.len() as u64;
+        let index = IndexFile { packs: listings.packs, ..IndexFile::default() };
+        made.index_files.push(write_sealed(folder, master, FileKind::Index, &index.to_bytes())?);
+        let time = Moment { seconds: 1_700_000_000, nanoseconds: 0, offset_seconds: 0 };
+        let mut snapshot = Snapshot::new(time, root);
+        (snapshot.hostname, snapshot.paths) = ("testhost".to_owned(), vec!["/source".to_owned()]);
+        write_sealed(folder, master, FileKind::Snapshot, &snapshot.to_bytes()).map(drop)
+    })
+}
+
+fn make_with(
+    folder: &Path,
+    password: &Secret,
+    size: &ManyBlobs,
+    further: impl FnOnce(&MasterKey, &[IndexedPack], &mut Made) -> io::Result<()>,
+) -> io::Result<Made> {
     let master = MasterKey::generate().map_err(io::Error::other)?;
     lay_out(folder)?;
     write_key(folder, password, &master)?;
     let mut random = Random::new(size.seed);
     let mut made = Made { packs: 0, index_files: Vec::new() };
+    let mut packs = Vec::new();
     let mut left = size.blobs;
     while left > 0 {
         let blobs = left.min(BLOBS_PER_INDEX);
         let file = index_file(&mut random, blobs, size.blobs_per_pack.max(1));
         for pack in &file.packs {
             // A hole: the name and the size are there, and no bytes.
-            File::create_new(folder.join(FileName::pack(pack.id).path()))?.set_len(u64::from(PACK_BYTES))?;
+            File::create_new(folder.join(FileName::pack(pack.id).path()))?.set_len(length_of(pack))?;
         }
-        let sealed = format::seal_file(&master, 2, Compression::Auto, &file.to_bytes());
-        let id = format::hash(&sealed);
-        fs::write(folder.join(FileName::new(FileKind::Index, id).path()), sealed)?;
+        made.index_files.push(write_sealed(folder, &master, FileKind::Index, &file.to_bytes())?);
         made.packs += file.packs.len() as u64;
-        made.index_files.push(id);
+        packs.extend(file.packs);
         left -= blobs;
     }
+    further(&master, &packs, &mut made)?;
     // Last, as everywhere: what has a config is a repository.
     let config = Config::generate().map_err(io::Error::other)?;
     fs::write(folder.join(FileName::CONFIG.path()), master.seal(&config.to_bytes()))?;
     Ok(made)
+}
+
+fn write_sealed(folder: &Path, master: &MasterKey, kind: FileKind, plain: &[u8]) -> io::Result<Id> {
+    let sealed = format::seal_file(master, 2, Compression::Auto, plain);
+    let id = format::hash(&sealed);
+    fs::write(folder.join(FileName::new(kind, id).path()), sealed)?;
+    Ok(id)
+}
+
+/// A pack of these blobs has exactly so many bytes, with its header.
+fn length_of(pack: &IndexedPack) -> u64 {
+    let entry = |blob: &PackedBlob| if blob.uncompressed_length.is_some() { 41 } else { 37 };
+    pack.blobs.iter().map(|blob| u64::from(blob.length) + entry(blob)).sum::<u64>() + 4 + 32
+}
+
+/// Real listings in real packs.
+struct Listings<'a> {
+    folder: &'a Path,
+    master: &'a MasterKey,
+    pack: PackWriter,
+    packs: Vec<IndexedPack>,
+}
+
+impl Listings<'_> {
+    /// A file for each blob, folders of these, and the root, whose id is given.
+    fn add_all<'b>(&mut self, blobs: impl Iterator<Item = &'b PackedBlob>) -> io::Result<Id> {
+        let file = |(number, blob): (usize, &PackedBlob)| {
+            let mut node = Node::new(format!("file-{number:09}"), NodeKind::File);
+            (node.content, node.size) = (Some(vec![blob.id]), u64::from(blob.plain_length()));
+            node
+        };
+        let files: Vec<Node> = blobs.enumerate().map(file).collect();
+        let mut folders = Vec::new();
+        for (number, files) in files.chunks(FILES_PER_FOLDER).enumerate() {
+            let mut node = Node::new(format!("folder-{number:09}"), NodeKind::Dir);
+            node.subtree = Some(self.add(files.to_vec())?);
+            folders.push(node);
+        }
+        let root = self.add(folders)?;
+        self.close()?;
+        Ok(root)
+    }
+
+    fn add(&mut self, nodes: Vec<Node>) -> io::Result<Id> {
+        let text = Tree { nodes }.to_bytes();
+        let (id, mut compressor) = (format::hash(&text), Compressor::new(Compression::Auto));
+        let pushed = self.pack.push(self.master, BlobKind::Tree, id, &text, Some(&mut compressor));
+        pushed.map_err(io::Error::other)?;
+        if self.pack.size_bytes() >= PACK_BYTES as usize {
+            self.close()?;
+        }
+        Ok(id)
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        let pack = std::mem::take(&mut self.pack).finish(self.master).map_err(io::Error::other)?;
+        fs::write(self.folder.join(FileName::pack(pack.id).path()), &pack.bytes)?;
+        self.packs.push(IndexedPack { id: pack.id, blobs: pack.blobs });
+        Ok(())
+    }
 }
 
 /// The ids of the first `blobs` blobs that [`make`] gives a repository of this size.
@@ -130,6 +219,19 @@ fn id(random: &mut Random) -> Id {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn half_of_it_is_used_by_a_sound_snapshot() {
+        let scratch = tempfile::tempdir().unwrap();
+        let size = ManyBlobs { blobs: 3_000, blobs_per_pack: 100, seed: 7 };
+        let made = make_half_used(scratch.path(), &Secret::from("password"), &size).unwrap();
+        assert_eq!((made.packs, made.index_files.len()), (31, 2));
+        let Some(restic) = crate::Oracle::restic("0.19", scratch.path().to_str().unwrap(), "password") else { return };
+        // The structure is sound, down to each file's blob; contents are holes.
+        restic.check(false);
+        let stats = restic.ok(&["stats", "--mode", "files-by-contents", "--json"]).text();
+        assert!(stats.contains("\"total_file_count\":1516"), "1500 files in 15 folders below one root: {stats}");
+    }
 
     #[test]
     fn it_has_what_was_asked_for() {

@@ -86,7 +86,6 @@ fn one_copy_that_dies_at_any_operation() {
             converges(&ground, &what);
         }
     }
-    ground.states.len();
     assert!(u64::from(died) * 2 + 6 >= count, "{died} of {count}");
     ground.write(0..2);
     ground.backup();

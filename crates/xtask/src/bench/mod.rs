@@ -231,7 +231,10 @@ impl Bench<'_> {
         let packs = steps::BLOBS_PER_PACK;
         self.records.tell("BLOBS", &format!("{blobs} blobs in packs of {packs}, index files of 50000"));
         let corpus = Corpus { kind: CorpusKind::Blobs, folder: PathBuf::new(), files: 0, bytes: 0 };
-        self.rounds(&corpus, Place::Local, |turn, scratch, records| steps::run_index(turn, scratch, blobs, records))
+        self.rounds(&corpus, Place::Local, |turn, scratch, records| {
+            steps::run_index(turn, scratch, blobs, records)?;
+            steps::run_prune(turn, scratch, blobs, records)
+        })
     }
 
     fn growth(&mut self) -> Result<(), String> {

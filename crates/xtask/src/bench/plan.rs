@@ -26,7 +26,7 @@ pub(super) fn steps(options: &Options, place: Place, kind: CorpusKind, tool: Too
             vec![Step::First, Step::Unchanged]
         }
         CorpusKind::Blobs if place == Place::Local && !matches!(tool, ToolKind::Borg | ToolKind::Fastest) => {
-            vec![Step::OpenEmpty, Step::OpenFirst, Step::OpenCached]
+            vec![Step::OpenEmpty, Step::OpenFirst, Step::OpenCached, Step::Prune]
         }
         _ => Vec::new(),
     };
@@ -158,6 +158,7 @@ fn full_seconds(kind: CorpusKind, tool: ToolKind, step: Step) -> f64 {
         Step::Bare | Step::Stages => 2.5,
         Step::OpenEmpty => 1.0,
         Step::OpenFirst | Step::OpenCached => 3.0,
+        Step::Prune => 6.0,
     }
 }
 
@@ -173,7 +174,7 @@ mod tests {
     fn each_tool_has_its_steps() {
         let options = options(&["--once", "three:restic", "--skip", "check"]);
         let steps = |kind, tool, round| steps(&options, Place::Local, kind, tool, round);
-        use Step::{Bare, Changed, First, OpenCached, OpenEmpty, OpenFirst, Restore, Three, Unchanged};
+        use Step::{Bare, Changed, First, OpenCached, OpenEmpty, OpenFirst, Prune, Restore, Three, Unchanged};
         let big = CorpusKind::Big;
         assert_eq!(steps(big, ToolKind::Triplicate, 1), [First, Unchanged, Restore, Changed, Three, Bare]);
         assert_eq!(steps(big, ToolKind::Restic, 0), [First, Unchanged, Restore, Changed, Three]);
@@ -182,7 +183,7 @@ mod tests {
         assert_eq!(steps(big, ToolKind::Fastest, 0), []);
         assert_eq!(steps(CorpusKind::Text, ToolKind::Fastest, 0), [First]);
         assert_eq!(steps(CorpusKind::Many, ToolKind::Rustic, 0), []);
-        assert_eq!(steps(CorpusKind::Blobs, ToolKind::Rustic, 0), [OpenEmpty, OpenFirst, OpenCached]);
+        assert_eq!(steps(CorpusKind::Blobs, ToolKind::Rustic, 0), [OpenEmpty, OpenFirst, OpenCached, Prune]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod files;
 mod growth;
 mod index;
+mod prune;
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::tools::{Tool, ToolKind};
 pub(super) use files::STORED;
 pub(super) use growth::{does_not_fit, label as growth_label, run as run_growth};
 pub(super) use index::{BLOBS_PER_PACK, run as run_index};
+pub(super) use prune::run as run_prune;
 
 /// Files that changed less than two seconds before a backup count as changing still; this is beyond it.
 const SETTLING: Duration = Duration::from_secs(3);
@@ -42,6 +44,8 @@ pub(super) enum Step {
     OpenFirst,
     /// And again.
     OpenCached,
+    /// Half of a million blobs is unused.
+    Prune,
 }
 
 impl Step {
@@ -58,6 +62,7 @@ impl Step {
         Self::OpenEmpty,
         Self::OpenFirst,
         Self::OpenCached,
+        Self::Prune,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -74,6 +79,7 @@ impl Step {
             Self::OpenEmpty => "open-empty",
             Self::OpenFirst => "open-first",
             Self::OpenCached => "open-cached",
+            Self::Prune => "prune",
         }
     }
 
@@ -91,6 +97,7 @@ impl Step {
             Self::OpenEmpty => "tiny backup, empty repository",
             Self::OpenFirst => "tiny backup, large index, no cache",
             Self::OpenCached => "tiny backup, large index, cached",
+            Self::Prune => "prune, half unused",
         }
     }
 

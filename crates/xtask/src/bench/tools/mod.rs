@@ -134,6 +134,20 @@ impl Tool {
         call
     }
 
+    /// A prune that repacks nothing; `None` for a tool that has none of the kind.
+    pub(super) fn prune(&self, scratch: &Scratch<'_>, seat: &Seat) -> Option<Call> {
+        let mut call = self.call(scratch, std::slice::from_ref(seat));
+        call.args(["prune", "--max-unused", "unlimited"]);
+        match self.kind {
+            ToolKind::Borg => return None,
+            ToolKind::Rustic => {
+                call.arg("--no-resize");
+            }
+            _ => {}
+        }
+        Some(call)
+    }
+
     /// `restic copy`, which decrypts and encrypts again: the other way to a second repository.
     pub(super) fn copy(&self, scratch: &Scratch<'_>, from: &Seat, to: &Seat) -> Option<[Call; 2]> {
         if self.kind != ToolKind::Restic || to.place != Place::Local {
