@@ -141,20 +141,17 @@ pub fn add(repository: &Repository, password: &Secret, cost: ScryptCost) -> Resu
         }
     };
     let name = FileName::new(FileKind::Key, format::hash(&bytes));
-    let copies = repository.copies();
-    let stored = store_everywhere(repository, name, &bytes)
-        .and_then(|()| key.open(password).map_err(|source| Error::Format { what: "new key".to_owned(), source }));
-    if let Err(error) = stored {
+    if let Err(error) = store_everywhere(repository, name, &bytes, password) {
         // A password that opens some copies and not others helps nobody. What cannot be taken back is told as a
         // difference of the copies.
-        let _ = copies.ask_each(|destination| destination.remove(name));
+        let _ = repository.copies().ask_each(|destination| destination.remove(name));
         return Err(error);
     }
     name.id().ok_or_else(|| Error::Request("a key has no id".to_owned()))
 }
 
-/// Writes a key file to every copy and reads it back from each.
-fn store_everywhere(repository: &Repository, name: FileName, bytes: &Bytes) -> Result<()> {
+/// Writes a key file to every copy, reads it back from each, and opens it.
+fn store_everywhere(repository: &Repository, name: FileName, bytes: &Bytes, password: &Secret) -> Result<()> {
     let copies = repository.copies();
     for (_, answer) in copies.ask_each(|destination| destination.write(name, bytes.clone())) {
         answer?;
@@ -166,7 +163,8 @@ fn store_everywhere(repository: &Repository, name: FileName, bytes: &Bytes) -> R
             return Err(model::Fault::new(model::FaultKind::Damaged, "add", name.path(), place, why).into());
         }
     }
-    Ok(())
+    let opened = KeyFile::parse(bytes).and_then(|key| key.open(password));
+    opened.map(drop).map_err(|source| Error::Format { what: "new key".to_owned(), source })
 }
 
 /// A key file that only some copies have, and that this password opens: what is left of an addition that broke off.

@@ -15,6 +15,7 @@
 //! | [`Lifeline`] | one process with several destinations that dies, or pauses, at any operation |
 //! | [`oracle`] | restic and rustic as judges of a repository |
 //! | [`traced`] | a program whose disk fails, or that dies, at a chosen system call; what is left when the power goes |
+//! | [`oracles`] | what must hold after every fault, of every copy; restic's way to a copy in memory |
 //! | [`seed()`], [`Random`] | reproducible randomness that prints its seed |
 //!
 //! Nothing here is ever part of the product, and no crate imports this one except for its tests. A failed preparation
