@@ -49,7 +49,7 @@ pub(super) enum Step {
 }
 
 impl Step {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::First,
         Self::Unchanged,
         Self::Restore,
