@@ -30,6 +30,11 @@ fn packs(ground: &Ground, copy: &str) -> usize {
     folders.map(|folder| fs::read_dir(folder.unwrap().path()).unwrap().count()).sum()
 }
 
+/// The text with single spaces.
+fn single_spaced(text: &str) -> String {
+    text.split([' ', '\n']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
 fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -39,14 +44,16 @@ fn forget_and_prune_free_what_nobody_needs_and_restic_agrees() {
     let ground = ground();
     let before = packs(&ground, "1");
     let forgot = ground.on(3, &["forget", "--keep-last", "1", "--prune", "--max-unused", "0"]).expect_code(0).text();
-    for words in ["removed 1 snapshot", "to repack:", "to mark:", "unused size after prune:    0 B (0.00%"] {
+    let forgot = single_spaced(&forgot);
+    for words in ["removed 1 snapshot", "to repack:", "to mark:", "unused size after prune: 0 B (0.00%"] {
         assert!(forgot.contains(words), "{words}: {forgot}");
     }
     assert!(packs(&ground, "1") > before, "nothing is deleted at once");
     let waiting = ground.on(3, &["prune"]).expect_code(0).text();
     assert!(waiting.contains("marked, waiting:") && waiting.contains("copy 3: nothing to do"), "{waiting}");
     let swept = ground.on(3, &["prune", "--grace", "0s"]).expect_code(0).text();
-    assert!(swept.contains("to delete:                 2 packs"), "{swept}");
+    let swept = single_spaced(&swept);
+    assert!(swept.contains("to delete: 2 packs"), "{swept}");
     for copy in ["1", "2", "3"] {
         assert!(packs(&ground, copy) < before + 2);
         if let Some(restic) = Oracle::restic("0.19", &text(&ground.path(copy)), PASSWORD) {
@@ -61,6 +68,8 @@ fn forget_and_prune_free_what_nobody_needs_and_restic_agrees() {
 fn a_dry_run_changes_nothing_and_json_says_it_all() {
     let ground = ground();
     ground.on(3, &["forget", "--keep-last", "1"]).expect_code(0);
+    // The cache drops what it has of the forgotten snapshot.
+    ground.on(3, &["snapshots"]).expect_code(0);
     let before = ground.everything();
     let dry = ground.on(3, &["prune", "--dry-run", "--max-unused", "0"]).expect_code(0).text();
     assert!(dry.contains("dry run: nothing was changed"), "{dry}");

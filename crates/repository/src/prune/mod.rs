@@ -11,6 +11,9 @@
 //! the others from removing what it lacks. At every moment each copy is whole on its own: what is removed is in no
 //! index that counts. A prune that broke off is finished by the next one.
 //!
+//! An append-only copy keeps what it is asked to remove, and stays whole with it. A later backup or sync that reaches it
+//! takes it for a copy that knows more, and brings what it kept back to the others: nothing is lost, and nothing is won.
+//!
 //! | room | what it is for |
 //! |---|---|
 //! | `inspect` | locks, listings, and the reasons to go no further |
@@ -106,7 +109,8 @@ impl Pruning<'_> {
         BlobReader { repository: self.repository, ledger: &self.ledger, packs: &self.scene.packs }
     }
 
-    /// Does it; nothing in a dry run. An error means that nothing was removed anywhere.
+    /// Does it; nothing in a dry run. A refusal means that nothing was removed anywhere; after any other error the next
+    /// prune finishes what this one began.
     pub fn run(self) -> Result<PruneReport> {
         if self.request.dry_run || self.decision.plan.is_empty() {
             let places = self.repository.copies().all().iter();

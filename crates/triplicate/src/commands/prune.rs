@@ -122,7 +122,7 @@ fn show_plan(session: &Session, plan: &Plan, dry_run: bool) -> Result<(), Failur
     screen.json(&plan_json(plan, dry_run))?;
     let blobs = |amount: Amount| format!("{} / {}", figures::count(amount.blobs, "blob"), figures::bytes(amount.bytes));
     let packs = |packs: Packs| format!("{} / {}", figures::count(packs.packs, "pack"), figures::bytes(packs.bytes));
-    let line = |name: &str, text: String| screen.remark(format!("{name:<26} {text}"));
+    let line = |name: &str, text: String| screen.remark(format!("{name:<28} {text}"));
     line("snapshots:", plan.snapshots.to_string())?;
     line("used:", blobs(plan.used))?;
     line("duplicates:", blobs(plan.duplicate))?;
