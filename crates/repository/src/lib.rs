@@ -21,26 +21,33 @@
 //! # Operations matrix
 //!
 //! What happens when the operation of a row begins while the operation of a column runs. `key remove` is passwd as well,
-//! and restore stands for everything that only reads. The tests read this table and hold every cell to it.
+//! `prune` is mark and sweep, and restore stands for everything that only reads. The tests read this table and hold every cell to it.
 //!
 //! - `safe`: both come to a good end. Whoever adds writes in write order and counts on nothing but what it listed behind
 //!   its own lock; nobody who removes can be at work meanwhile.
 //! - `lock`: the one who begins finds the other's lock, is refused and told who holds it; with `--retry-lock` it waits.
 //!   Where the other's lock is not written yet, the one who begins comes first, and the other one begins behind it.
 //!
-//! | begins \ runs | backup | sync | copies add | key add | key remove | restore | check | restic backup | restic check | restic forget | restic prune |
-//! |---|---|---|---|---|---|---|---|---|---|---|---|
-//! | backup | safe | safe | safe | safe | lock | safe | safe | safe | lock | lock | lock |
-//! | sync | safe | safe | safe | safe | lock | safe | safe | safe | lock | lock | lock |
-//! | copies add | safe | safe | safe | safe | lock | safe | safe | safe | lock | lock | lock |
-//! | key add | safe | safe | safe | safe | lock | safe | safe | safe | lock | lock | lock |
-//! | key remove | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock |
-//! | restore | safe | safe | safe | safe | lock | safe | safe | safe | lock | lock | lock |
-//! | check | safe | safe | safe | safe | lock | safe | safe | safe | lock | lock | lock |
-//! | restic backup | safe | safe | safe | safe | lock | safe | safe | - | - | - | - |
-//! | restic check | lock | lock | lock | lock | lock | lock | lock | - | - | - | - |
-//! | restic forget | lock | lock | lock | lock | lock | lock | lock | - | - | - | - |
-//! | restic prune | lock | lock | lock | lock | lock | lock | lock | - | - | - | - |
+//! | begins \ runs | backup | sync | copies add | heal | key add | key remove | forget | prune | repair | restore | check | restic backup | restic check | restic forget | restic prune |
+//! |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+//! | backup | safe | safe | safe | safe | safe | lock | lock | lock | lock | safe | safe | safe | lock | lock | lock |
+//! | sync | safe | safe | safe | safe | safe | lock | lock | lock | lock | safe | safe | safe | lock | lock | lock |
+//! | copies add | safe | safe | safe | safe | safe | lock | lock | lock | lock | safe | safe | safe | lock | lock | lock |
+//! | heal | safe | safe | safe | safe | safe | lock | lock | lock | lock | safe | safe | safe | lock | lock | lock |
+//! | key add | safe | safe | safe | safe | safe | lock | lock | lock | lock | safe | safe | safe | lock | lock | lock |
+//! | key remove | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock |
+//! | forget | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock |
+//! | prune | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock |
+//! | repair | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock |
+//! | restore | safe | safe | safe | safe | safe | lock | lock | lock | lock | safe | safe | safe | lock | lock | lock |
+//! | check | safe | safe | safe | safe | safe | lock | lock | lock | lock | safe | safe | safe | lock | lock | lock |
+//! | restic backup | safe | safe | safe | safe | safe | lock | lock | lock | lock | safe | safe | - | - | - | - |
+//! | restic check | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | - | - | - | - |
+//! | restic forget | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | - | - | - | - |
+//! | restic prune | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | lock | - | - | - | - |
+//!
+//! Beside these, forget, prune and repairs refuse where copies disagree, so what restic did on one copy alone is brought to
+//! the others by `copies sync` first; and forget refuses when snapshots came between its plan and its lock.
 //!
 //! What restic's own operations do to each other is restic's to say. restic's `check` and everything of its that removes
 //! hold exclusive locks; each copy is locked on its own, so a restic that works on one copy is found there. rustic writes

@@ -152,6 +152,8 @@ impl Post {
             }
             let name = self.current();
             match self.destination.stat(name).await {
+                // The sleep may have come while we asked.
+                Ok(_) if self.expire() => {}
                 Ok(_) => return Ok(()),
                 // It was renewed in this very moment.
                 Err(fault) if fault.kind == FaultKind::NotFound && self.current() != name => {}

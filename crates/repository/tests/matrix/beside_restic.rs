@@ -101,8 +101,11 @@ impl Meeting<'_> {
             }
             _ => {}
         }
-        if let Err(error) = &ours {
-            violations.push(format!("ours failed: {error}"));
+        match &ours {
+            // It changed one copy alone, and who removes wants copies that agree.
+            Err(Error::Refused { .. }) if theirs.code == Some(0) => {}
+            Err(error) => violations.push(format!("ours failed: {error}")),
+            Ok(_) => {}
         }
         violations.extend(self.judge_all(&theirs, &ours));
         violations
@@ -125,6 +128,8 @@ impl Meeting<'_> {
         match (said, was_locked, &ours) {
             (Cell::Locked, true, Err(Error::Locked { .. })) => {}
             (Cell::Locked, true, ours) => violations.push(format!("ours passed over restic's lock: {ours:?}")),
+            // What restic has done so far is on one copy alone.
+            (_, false, Err(Error::Refused { .. })) => {}
             (_, _, Err(error)) => violations.push(format!("ours failed: {error}")),
             _ => {}
         }
@@ -195,8 +200,10 @@ fn snapshot_of(ended: &Ended) -> Option<Id> {
 
 /// Our operations that make sense beside restic: all that need no empty place, and whose ground restic may work on.
 fn partners() -> Vec<&'static Operation> {
-    let fits =
-        |operation: &&Operation| operation.lock.is_some() && !matches!(operation.ground, Ground::Absent | Ground::New);
+    let fits = |operation: &&Operation| {
+        operation.lock.is_some()
+            && !matches!(operation.ground, Ground::Absent | Ground::New | Ground::Damaged | Ground::Unindexed)
+    };
     OPERATIONS.iter().filter(fits).collect()
 }
 

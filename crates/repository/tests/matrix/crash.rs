@@ -131,8 +131,8 @@ impl Trial<'_> {
         let end = self.run(point.victim, &Lifeline::new(point.fate.clone()));
         drop(end);
         let mut violations = Vec::new();
-        for copy in &self.stage.copies {
-            if copy.get(format::FileName::CONFIG).is_none() {
+        for (number, copy) in self.stage.copies.iter().enumerate() {
+            if copy.get(format::FileName::CONFIG).is_none() || !self.stage.is_sound(number) {
                 continue;
             }
             for version in ["0.14", "0.19"] {
@@ -227,4 +227,9 @@ crash_in! {
     key_passwd: "key passwd",
     restore: "restore",
     check: "check",
+    heal: "heal",
+    forget: "forget",
+    prune_mark: "prune mark",
+    prune_sweep: "prune sweep",
+    repair_index: "repair index",
 }

@@ -4,15 +4,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use destinations::Destination;
-use format::ScryptCost;
+use format::{FileKind, FileName, ScryptCost};
 use model::{Id, Secret, Verdict};
 use repository::backup::backup;
 use repository::check::{CheckRequest, ReadData, check};
 use repository::copies::add::add;
 use repository::copies::fan_out::CopyOutcome;
+use repository::copies::heal::{HealRequest, Healing};
 use repository::copies::sync::sync;
+use repository::forget::{self, ForgetRequest, Selection};
 use repository::locks::LockMode;
+use repository::prune::{PruneRequest, prepare};
+use repository::repair::index::{IndexRepair, RepairIndexRequest};
 use repository::restore::{RestoreRequest, restore};
+use repository::retention::Wish;
 use repository::{Error, InitRequest, Repository, Result, Silent, Surroundings, keys};
 use testkit::Manifest;
 use testkit::oracles::Acknowledged;
@@ -151,7 +156,37 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         },
         ..ADDING
     },
+    Operation {
+        name: "heal",
+        row: "heal",
+        ground: Ground::Damaged,
+        only_adds: false,
+        run: |_, places, surroundings| {
+            let repository = open(places, surroundings)?;
+            let request = HealRequest { read: ReadData::All, ..HealRequest::default() };
+            let report = Healing::examine(&repository, &request)?.apply(false)?;
+            Ok(Told::all_is(report.verdict()))
+        },
+        ..ADDING
+    },
+    Operation { name: "forget", row: "forget", ground: Ground::Old, run: run_forget, ..REMOVING },
+    Operation { name: "prune mark", row: "prune", ground: Ground::Forgotten, run: run_prune, ..REMOVING },
+    Operation { name: "prune sweep", row: "prune", ground: Ground::Marked, run: run_prune, ..REMOVING },
+    Operation {
+        name: "repair index",
+        row: "repair",
+        ground: Ground::Unindexed,
+        run: |_, places, surroundings| {
+            let repository = open(places, surroundings)?;
+            IndexRepair::examine(&repository, RepairIndexRequest::default())?.apply()?;
+            Ok(Told::all_is(Verdict::Ok))
+        },
+        ..REMOVING
+    },
 ];
+
+/// What those that remove have in common.
+const REMOVING: Operation = Operation { lock: Some(LockMode::Exclusive), only_adds: false, needs_all: true, ..ADDING };
 
 /// What those that only add have in common.
 const ADDING: Operation = Operation {
@@ -215,6 +250,35 @@ fn run_key_passwd(_: &Stage, places: Places, surroundings: Surroundings) -> Resu
     let guard = repository.lock(LockMode::Exclusive)?;
     keys::change_password(&mut repository, &guard, &new, ScryptCost::FAST_FOR_TESTS)?;
     Ok(Told::all_is(Verdict::Ok))
+}
+
+/// Forgets what was there before and nobody counts on. What is gone already is what was wanted.
+fn run_forget(stage: &Stage, places: Places, surroundings: Surroundings) -> Result<Told> {
+    let repository = open(places, surroundings)?;
+    let listed = repository.snapshots()?.snapshots.into_iter().map(|(id, _)| id);
+    let was_there = |id: &Id| stage.before(0).contains_key(&FileName::new(FileKind::Snapshot, *id));
+    let is_owed = |id: &Id| stage.acknowledged.iter().any(|one| one.id == *id);
+    let request = ForgetRequest {
+        selection: Selection::Ids(listed.filter(|id| was_there(id) && !is_owed(id)).collect()),
+        wish: Wish::default(),
+        believe_listings: false,
+    };
+    let plan = forget::plan(&repository, &request)?;
+    if plan.is_empty() {
+        drop(repository.lock(LockMode::Exclusive)?);
+        return Ok(Told::all_is(Verdict::Ok));
+    }
+    Ok(Told::all_is(forget::execute(&repository, &plan)?.verdict))
+}
+
+fn run_prune(_: &Stage, places: Places, surroundings: Surroundings) -> Result<Told> {
+    prune(&open(places, surroundings)?)
+}
+
+/// Marks or sweeps all that nobody needs.
+pub(crate) fn prune(repository: &Repository) -> Result<Told> {
+    let request = PruneRequest { max_unused: "0".parse()?, ..PruneRequest::default() };
+    Ok(Told::all_is(prepare(repository, &request)?.run()?.verdict))
 }
 
 fn run_restore(stage: &Stage, places: Places, surroundings: Surroundings) -> Result<Told> {

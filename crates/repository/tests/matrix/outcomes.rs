@@ -38,6 +38,9 @@ pub(crate) fn after_one(stage: &Stage, operation: &Operation, end: &Result<Told>
             }
             continue;
         }
+        if !stage.is_sound(number) {
+            continue;
+        }
         let expected = Expected {
             acknowledged: &acknowledged,
             grows_from: operation.only_adds.then(|| stage.before(number)),

@@ -175,7 +175,7 @@ impl Pair<'_> {
 
     fn judge_one(&self, number: usize, acknowledged: &[testkit::oracles::Acknowledged]) -> Vec<String> {
         let copy = &self.stage.copies[number];
-        if copy.get(FileName::CONFIG).is_none() {
+        if copy.get(FileName::CONFIG).is_none() || !self.stage.is_sound(number) {
             return Vec::new();
         }
         // A place that became a copy, and that the others were not told of, is behind.
@@ -277,6 +277,11 @@ beside! {
     beside_a_new_password: "key passwd",
     beside_a_restore: "restore",
     beside_a_check: "check",
+    beside_a_healing: "heal",
+    beside_a_forget: "forget",
+    beside_a_mark: "prune mark",
+    beside_a_sweep: "prune sweep",
+    beside_a_repair: "repair index",
 }
 
 #[test]

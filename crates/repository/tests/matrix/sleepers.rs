@@ -41,13 +41,12 @@ fn sleep_in(
 }
 
 /// The first operation of this verb on files that are no locks, in an undisturbed run.
-fn first(stage: &Stage, operation: &Operation, verb: Verb) -> u64 {
+fn first(stage: &Stage, operation: &Operation, verb: Verb) -> Option<u64> {
     stage.reset();
     let lifeline = Lifeline::new(Fate::Lives);
     (operation.run)(stage, stage.seen_by(&lifeline), stage.surroundings()).unwrap();
     let history = lifeline.history();
-    let found = history.iter().find(|asked| asked.verb == verb && asked.kind != FileKind::Lock);
-    found.unwrap_or_else(|| panic!("`{}` asks for no {}", operation.name, verb.word())).number
+    history.iter().find(|asked| asked.verb == verb && asked.kind != FileKind::Lock).map(|asked| asked.number)
 }
 
 fn data_of(stage: &Stage) -> Files {
@@ -58,7 +57,7 @@ fn data_of(stage: &Stage) -> Files {
 fn a_backup_that_slept_while_somebody_could_remove_writes_no_snapshot() {
     let stage = Stage::new(Ground::Whole);
     let operation = Operation::named("backup");
-    let moment = first(&stage, operation, Verb::Write);
+    let moment = first(&stage, operation, Verb::Write).unwrap();
     stage.reset();
     let (end, _) = sleep_in(&stage, operation, moment, || {
         // Its locks are stale by now, so this one may remove, and its coming and going leaves nothing but their absence.
@@ -77,7 +76,7 @@ fn a_backup_that_slept_while_somebody_could_remove_writes_no_snapshot() {
 fn a_backup_that_slept_undisturbed_ends_well() {
     let stage = Stage::new(Ground::Whole);
     let operation = Operation::named("backup");
-    let moment = first(&stage, operation, Verb::Write);
+    let moment = first(&stage, operation, Verb::Write).unwrap();
     stage.reset();
     let (end, _) = sleep_in(&stage, operation, moment, || data_of(&stage));
     assert_eq!(end.unwrap().verdict, Verdict::Ok);
@@ -85,9 +84,12 @@ fn a_backup_that_slept_undisturbed_ends_well() {
 
 #[test]
 fn whoever_removes_stops_after_a_sleep_before_the_next_removal() {
+    let mut tried = 0;
     for operation in OPERATIONS.iter().filter(|operation| operation.lock == Some(LockMode::Exclusive)) {
         let stage = Stage::new(operation.ground);
-        let removal = first(&stage, operation, Verb::Remove);
+        // What is only added needs no such care.
+        let Some(removal) = first(&stage, operation, Verb::Remove) else { continue };
+        tried += 1;
         // Right before it looks at its locks on the three copies for the last time, and at the moments before.
         for moment in [removal - 3, removal - 6, removal - 9] {
             stage.reset();
@@ -104,6 +106,7 @@ fn whoever_removes_stops_after_a_sleep_before_the_next_removal() {
             assert!(end.is_err(), "`{}`, asleep at {moment}: {end:?}", operation.name);
         }
     }
+    assert!(tried >= 5, "only {tried} operations remove anything");
 }
 
 /// A field of a lock file.
@@ -168,7 +171,7 @@ fn a_lock_is_dead_only_where_that_is_certain() {
 fn a_dead_lock_that_cannot_be_removed_costs_no_backup() {
     let stage = Stage::new(Ground::Whole);
     // A process dies and leaves its locks.
-    let dies = Lifeline::new(Fate::DiesBefore(first(&stage, Operation::named("backup"), Verb::Write)));
+    let dies = Lifeline::new(Fate::DiesBefore(first(&stage, Operation::named("backup"), Verb::Write).unwrap()));
     stage.reset();
     let _ = (Operation::named("backup").run)(&stage, stage.seen_by(&dies), stage.doomed());
     assert!(stage.copies.iter().all(|copy| copy.names(FileKind::Lock).len() == 1));

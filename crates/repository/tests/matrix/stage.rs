@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clock::{Clock, SystemClock};
 use destinations::Destination;
-use format::{FileName, ScryptCost};
+use format::{FileKind, FileName, ScryptCost};
 use jiff::{Timestamp, tz::TimeZone};
 use model::Secret;
 use repository::backup::backup;
@@ -36,12 +36,20 @@ pub(crate) enum Ground {
     Empty,
     /// A repository without snapshots.
     New,
+    /// Two snapshots; an index file is gone from all copies.
+    Unindexed,
     /// Two snapshots on each copy.
     Whole,
     /// The third copy lacks the second snapshot and what it needs.
     Behind,
+    /// The third copy lost a pack and an index, and a bit of another pack changed.
+    Damaged,
+    /// Nobody counts on the first snapshot any more: it may be forgotten.
+    Old,
     /// The first snapshot was forgotten: there is something to prune.
     Forgotten,
+    /// The same, pruned once, and the time of grace is over.
+    Marked,
     /// The third copy is an empty place; the others are whole.
     Absent,
 }
@@ -83,6 +91,7 @@ pub(crate) struct Stage {
     pub(crate) acknowledged: Vec<Acknowledged>,
     /// What the source is like now: a backup that is made now must give this.
     pub(crate) source: Arc<Manifest>,
+    ground: Ground,
     state: [Files; 3],
 }
 
@@ -93,7 +102,7 @@ impl Stage {
         let copies = ["first", "second", "third"].map(|name| Arc::new(MemoryFolder::new(name)));
         let clock = Arc::new(Later { system: SystemClock::new(), ahead_seconds: AtomicU64::new(0) });
         let (source, state) = (Arc::default(), Default::default());
-        let mut stage = Self { room, copies, clock, acknowledged: Vec::new(), source, state };
+        let mut stage = Self { room, copies, clock, acknowledged: Vec::new(), source, ground, state };
         stage.build(ground);
         stage.change_source(3);
         stage.keep();
@@ -113,7 +122,18 @@ impl Stage {
         self.add_snapshot(1, 3);
         self.add_snapshot(2, if ground == Ground::Behind { 2 } else { 3 });
         match ground {
+            Ground::Unindexed => {
+                let index = self.copies[0].names(FileKind::Index)[0];
+                self.copies.iter().for_each(|copy| drop(copy.take(index).unwrap()));
+            }
+            Ground::Damaged => self.damage_third(),
+            Ground::Old => drop(self.acknowledged.remove(0)),
             Ground::Forgotten => self.forget_first(),
+            Ground::Marked => {
+                self.forget_first();
+                crate::operations::prune(&self.open(self.plain())).unwrap();
+                self.clock.advance(Duration::from_secs(25 * 3600));
+            }
             Ground::Absent => self.copies[2].reset(Files::new()),
             _ => {}
         }
@@ -150,9 +170,22 @@ impl Stage {
         self.clock.advance(Duration::from_secs(60));
     }
 
+    fn damage_third(&self) {
+        let copy = &self.copies[2];
+        let packs = copy.names(FileKind::Pack);
+        copy.take(packs[0]).unwrap();
+        assert!(copy.damage(packs[1], |bytes| bytes[40] ^= 4));
+        copy.take(copy.names(FileKind::Index)[0]).unwrap();
+    }
+
+    /// Whether a copy is sound before anything is done; one that is not is only judged when it should be again.
+    pub(crate) fn is_sound(&self, number: usize) -> bool {
+        self.ground != Ground::Unindexed && (self.ground != Ground::Damaged || number != 2)
+    }
+
     fn forget_first(&mut self) {
         let first = self.acknowledged.remove(0);
-        let name = FileName::new(format::FileKind::Snapshot, first.id);
+        let name = FileName::new(FileKind::Snapshot, first.id);
         self.copies.iter().for_each(|copy| drop(copy.take(name).unwrap()));
     }
 
