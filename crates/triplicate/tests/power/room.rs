@@ -124,7 +124,7 @@ impl Room {
     }
 
     pub fn remember(&mut self, tag: &str) {
-        self.sources.push((tag.to_owned(), manifest(&self.beside("source")).unwrap()));
+        self.sources.push((tag.to_owned(), manifest(self.beside("source")).unwrap()));
     }
 
     /// Turns one byte of a pack of the copy.
