@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use testkit::traced::{Disk, Journal, Manner, Traced};
+use testkit::traced::{Disk, Event, Journal, Manner, Traced};
 use testkit::{Random, seed};
 
 use crate::points;
@@ -94,13 +94,15 @@ fn a_loss_of_power_takes_nothing_that_was_acknowledged() {
     let random = &mut Random::new(seed("loss of power"));
     let life = life();
     let events = life.journal.events().len();
+    let is_init = |event: &Event| matches!(event, Event::Promised(what) if what == "+init");
+    let after_init = life.journal.events().iter().position(is_init).unwrap();
     let images = points(12, 200);
     let mut manners: BTreeMap<String, usize> = BTreeMap::new();
     let mut pending = 0;
     for image in 0..images {
-        // Spread over the whole life, each at a moment of its own.
-        let from = events * image / images;
-        let moment = from + random.index(events / images + 1);
+        // `init` makes hundreds of folders, and is only one of ten steps; each image has a moment of its own.
+        let (first, last) = if image % 10 == 0 { (0, after_init) } else { (after_init, events) };
+        let moment = first + random.index(last - first + 1);
         let manner = Manner::ALL[random.index(Manner::ALL.len())];
         let disk = Disk::after(&life.journal, moment);
         pending += disk.pending();
