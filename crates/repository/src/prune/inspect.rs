@@ -122,15 +122,20 @@ fn refuse_disagreeing(repository: &Repository, snapshots: &Holdings) -> Result<(
 /// Reads every index file once.
 pub(super) fn read_indexes(repository: &Repository, scene: &Scene) -> Result<Ledger> {
     let names: Vec<_> = scene.indexes.files.iter().map(|(id, held)| (*id, *held)).collect();
-    let (next, builder) = (AtomicUsize::new(0), Mutex::new(LedgerBuilder::default()));
+    let bytes: u64 = names.iter().map(|(_, held)| held.size).sum();
+    let (next, builder) = (AtomicUsize::new(0), Mutex::new(LedgerBuilder::for_index_bytes(bytes)));
     let progress = repository.observer().progress();
     progress.found(names.len() as u64, 0);
     threads::run(threads::count().min(names.len()), |_| {
         while let Some(&(id, held)) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
             repository.cancel().check()?;
-            let file = read_index(repository, &scene.indexes, id)?;
+            let name = FileName::new(FileKind::Index, id);
+            let sealed = repository.copies().read_whole(name, Holders::of(&scene.indexes, &id))?;
             let is_common = held.copies == scene.indexes.asked && held.other_size == 0;
-            threads::lock(&builder).add(id, held.copies, is_common, &file);
+            // The text of one file is many times as long as what is kept of it: one at a time.
+            let mut builder = threads::lock(&builder);
+            let file = parse_index(name, &repository.open_file(name, &sealed)?)?;
+            builder.add(id, held.copies, is_common, &file);
             progress.done(1, 0);
         }
         Ok(())
@@ -142,6 +147,9 @@ pub(super) fn read_indexes(repository: &Repository, scene: &Scene) -> Result<Led
 /// Reads one index file.
 pub(super) fn read_index(repository: &Repository, indexes: &Holdings, id: model::Id) -> Result<IndexFile> {
     let name = FileName::new(FileKind::Index, id);
-    let plain = repository.read_file(name, Holders::of(indexes, &id))?;
-    IndexFile::parse(&plain).map_err(|source| Error::Format { what: format!("index file `{}`", name.path()), source })
+    parse_index(name, &repository.read_file(name, Holders::of(indexes, &id))?)
+}
+
+fn parse_index(name: FileName, plain: &[u8]) -> Result<IndexFile> {
+    IndexFile::parse(plain).map_err(|source| Error::Format { what: format!("index file `{}`", name.path()), source })
 }

@@ -241,7 +241,20 @@ pub(super) struct LedgerBuilder {
     trees: Vec<Row>,
 }
 
+/// A blob takes no less in an index file, however it is compressed: its id does not compress.
+const INDEX_BYTES_PER_BLOB: u64 = 32;
+
 impl LedgerBuilder {
+    /// With room for all that index files of so many bytes can tell. Room that is not used takes no memory, and a list that
+    /// never moves leaves no holes behind.
+    pub(super) fn for_index_bytes(bytes: u64) -> Self {
+        let blobs = usize::try_from(bytes / INDEX_BYTES_PER_BLOB).unwrap_or(0);
+        let mut data = Vec::new();
+        // Without the room the list grows as lists do.
+        let _ = data.try_reserve_exact(blobs);
+        Self { data, ..Self::default() }
+    }
+
     /// Adds an index file that `copies` have.
     pub(super) fn add(&mut self, id: Id, copies: u64, is_common: bool, content: &IndexFile) {
         let mut file = File { id, copies, is_common, packs: Vec::new(), marks: Vec::new() };
