@@ -26,6 +26,9 @@ pub(crate) const DEAD_PROCESS: u32 = 0x3fff_ffff;
 /// A second way into every repository; no test takes the first one away.
 pub(crate) const OTHER_PASSWORD: &str = "battery staple";
 
+/// Longer than marked packs stay.
+const PAST_GRACE: Duration = Duration::from_secs(25 * 3600);
+
 /// The files of one copy.
 pub(crate) type Files = BTreeMap<FileName, Bytes>;
 
@@ -54,10 +57,12 @@ pub(crate) enum Ground {
     Absent,
 }
 
-/// The machine's clock, set forward.
+/// The machine's clock, set back and then forward.
 #[derive(Debug)]
 pub(crate) struct Later {
     system: SystemClock,
+    /// How far in the past it begins, so that what has to be old is so at the machine's own time, which restic goes by.
+    behind: Duration,
     ahead_seconds: AtomicU64,
 }
 
@@ -73,7 +78,7 @@ impl Later {
 
 impl Clock for Later {
     fn now(&self) -> Timestamp {
-        self.system.now() + self.ahead()
+        self.system.now() - self.behind + self.ahead()
     }
     fn time_zone(&self) -> TimeZone {
         self.system.time_zone()
@@ -100,7 +105,8 @@ impl Stage {
     pub(crate) fn new(ground: Ground) -> Self {
         let room = Room::new();
         let copies = ["first", "second", "third"].map(|name| Arc::new(MemoryFolder::new(name)));
-        let clock = Arc::new(Later { system: SystemClock::new(), ahead_seconds: AtomicU64::new(0) });
+        let behind = if ground == Ground::Marked { PAST_GRACE } else { Duration::ZERO };
+        let clock = Arc::new(Later { system: SystemClock::new(), behind, ahead_seconds: AtomicU64::new(0) });
         let (source, state) = (Arc::default(), Default::default());
         let mut stage = Self { room, copies, clock, acknowledged: Vec::new(), source, ground, state };
         stage.build(ground);
@@ -132,7 +138,7 @@ impl Stage {
             Ground::Marked => {
                 self.forget_first();
                 crate::operations::prune(&self.open(self.plain())).unwrap();
-                self.clock.advance(Duration::from_secs(25 * 3600));
+                self.clock.advance(PAST_GRACE);
             }
             Ground::Absent => self.copies[2].reset(Files::new()),
             _ => {}
