@@ -81,7 +81,7 @@ impl Moment {
     }
 
     fn append_offset(&self, out: &mut Vec<u8>) {
-        if self.offset_seconds / 60 == 0 {
+        if self.offset_seconds == 0 {
             return out.push(b'Z');
         }
         // Nothing in this crate makes an offset with seconds; they are cut off as Go does.
