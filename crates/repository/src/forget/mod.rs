@@ -6,7 +6,7 @@
 //! | room | what it is for |
 //! |---|---|
 //! | [`names`] | the snapshots that people name |
-//! | [`plan`] | what there is, judged; nothing is changed |
+//! | [`mod@plan`] | what there is, judged; nothing is changed |
 //! | [`agreement`] | refuses to judge copies that are away, that lost part of a listing, or that disagree |
 //! | [`removal`] | removes under an exclusive lock what the plan says, if it is still what is there |
 //! | [`intents`] | what this machine set out to remove, so that a broken-off run is completed and not undone |
