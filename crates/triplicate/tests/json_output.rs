@@ -200,6 +200,18 @@ struct CheckedCopy {
     packs_read: u64,
     bytes_read: u64,
     blobs_read: u64,
+    rolling: Option<Rolled>,
+}
+
+/// What a part of a rolling check read of a copy, and what is left.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rolled {
+    packs: u64,
+    bytes: u64,
+    overdue_packs: u64,
+    overdue_bytes: u64,
+    never_read_packs: u64,
 }
 
 /// Every line of standard output as one of these.
@@ -252,6 +264,14 @@ fn snapshots_ls_and_check() {
 
     let check: Vec<Check> = lines(&ground.on(2, &["check", "--json", "--read-data"]).expect_code(0));
     assert_eq!((check[0].num_errors, check[0].copies.len(), check[0].verdict.as_str()), (0, 2, "ok"));
+    assert!(check[0].copies.iter().all(|copy| copy.rolling.is_none()));
+    let rolling = ["check", "--json", "--rolling", "--within", "1d"];
+    let check: Vec<Check> = lines(&ground.on(2, &rolling).expect_code(0));
+    for copy in &check[0].copies {
+        let rolled = copy.rolling.as_ref().unwrap();
+        assert!((rolled.packs == 0) == (rolled.bytes == 0) && rolled.packs <= copy.packs);
+        assert_eq!((rolled.overdue_packs, rolled.overdue_bytes, rolled.never_read_packs), (0, 0, 0));
+    }
 }
 
 #[test]
