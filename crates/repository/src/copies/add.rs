@@ -11,6 +11,7 @@ use model::FaultKind;
 use super::status::Holdings;
 use super::{CopySet, Holders};
 use crate::error::{Error, Result};
+use crate::locks::LockMode;
 use crate::open::refuse_unless_empty;
 use crate::repository::Repository;
 
@@ -24,15 +25,20 @@ pub fn add(repository: &Repository, place: Arc<dyn Destination>) -> Result<()> {
     let observer = repository.surroundings().observer.clone();
     let new = CopySet::new(vec![place.clone()], copies.runtime().clone(), observer, copies.clock().clone());
     refuse_unless_empty(&new)?;
+    // Nobody takes a key away while it is brought to the new place.
+    let _guard = repository.lock(LockMode::Adding)?;
     let keys = Holdings::gather(copies, FileKind::Key)?;
-    if !keys.agree() {
-        let text = "the copies do not have the same keys; remove the ones that should not be there first".to_owned();
+    // A key that some copies lack is being added or removed at this moment, or was left by that: it is not ours to spread.
+    let everywhere: Vec<_> =
+        keys.files.iter().filter(|(_, held)| held.copies == keys.asked).map(|(id, _)| *id).collect();
+    if !everywhere.contains(&repository.key_id()) {
+        let text = "the key in use is not on every copy; `triplicate copies heal` brings it there".to_owned();
         return Err(Error::Request(text));
     }
     copies.wait(place.create())?;
-    for id in keys.files.keys() {
-        let name = FileName::new(FileKind::Key, *id);
-        let bytes = copies.read_whole(name, Holders::of(&keys, id))?;
+    for id in everywhere {
+        let name = FileName::new(FileKind::Key, id);
+        let bytes = copies.read_whole(name, Holders::of(&keys, &id))?;
         copies.wait(place.write(name, bytes))?;
     }
     let config = sound_config(repository)?;
