@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use destinations::Destination;
-use format::{FileKind, FileName, IndexFile};
+use format::{FileKind, FileName, IndexFile, PackedBlob};
 use model::{FaultKind, Verdict};
 use repository::check::{CheckReport, CheckRequest, ReadData, check};
 use repository::locks::LockMode;
@@ -96,6 +96,16 @@ fn rewrite_index(repository: &Repository, copies: &Copies, name: FileName, chang
         copy.take(name);
         copy.put(new, bytes.clone());
     }
+}
+
+/// The blobs that the index knows in a pack.
+fn blobs_in(repository: &Repository, copy: &MemoryFolder, pack: FileName) -> Vec<PackedBlob> {
+    let indexes = copy.names(FileKind::Index).into_iter().map(|name| {
+        let plain = repository.open_file(name, &copy.get(name).unwrap()).unwrap();
+        IndexFile::parse(&plain).unwrap()
+    });
+    let packs = indexes.flat_map(|index| index.packs).filter(|one| Some(one.id) == pack.id());
+    packs.flat_map(|one| one.blobs).collect()
 }
 
 #[test]
@@ -283,12 +293,13 @@ fn a_pack_that_is_damaged_on_every_copy_in_another_place_is_saved_whole() {
     let room = Room::new();
     let copies = three_copies(&room);
     one_more(&room, &copies);
-    let pack = largest_pack(&copies[0]);
-    let length = copies[0].get(pack).unwrap().len();
-    for (number, copy) in copies.iter().enumerate() {
-        copy.damage(pack, |bytes| bytes[1000 + number * (length / 4)] ^= 1);
-    }
     let repository = open(&room, plain(&copies));
+    let pack = largest_pack(&copies[0]);
+    // Another blob on each copy: where the chunks of a new repository end is chance, so places are no blobs.
+    let blobs = blobs_in(&repository, &copies[0], pack);
+    for (copy, blob) in copies.iter().zip(&blobs) {
+        copy.damage(pack, |bytes| bytes[(blob.offset + blob.length / 2) as usize] ^= 1);
+    }
     let repair = PackRepair::examine(&repository, &[pack.id().unwrap()]).unwrap();
     let broken = repair.plan().broken[0].clone();
     assert!(broken.saved > 1 && broken.lost == 0, "{broken:?}");

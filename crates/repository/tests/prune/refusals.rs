@@ -48,8 +48,8 @@ fn copies_that_disagree() {
         ground.backup();
     }
     let pack = ground.names(FileKind::Pack)[0];
-    let needed = {
-        // A pack that is needed: the one that the plan does not mark.
+    let needed: Vec<FileName> = {
+        // The packs that are needed: those that the plan does not mark.
         let plan = ground.plan(&thorough());
         assert!(plan.mark.packs == 1);
         let mut packs = ground.names(FileKind::Pack);
@@ -62,15 +62,17 @@ fn copies_that_disagree() {
         packs
     };
     assert_eq!(needed.len(), ground.names(FileKind::Pack).len() - 1, "{pack}");
-    let bytes = ground.copies[2].take(needed[0]).unwrap();
-    refused(&ground, plain(&ground.copies), &["memory:third lacks", &needed[0].path()], "copies sync");
-    ground.copies[2].put(needed[0], bytes.slice(1..));
-    refused(&ground, plain(&ground.copies), &["another size on memory:third", &needed[0].path()], "copies heal");
+    // Files make the largest: folders that nobody can read are refused for another reason, before sizes are.
+    let needed = *needed.iter().max_by_key(|name| ground.copies[0].get(**name).unwrap().len()).unwrap();
+    let bytes = ground.copies[2].take(needed).unwrap();
+    refused(&ground, plain(&ground.copies), &["memory:third lacks", &needed.path()], "copies sync");
+    ground.copies[2].put(needed, bytes.slice(1..));
+    refused(&ground, plain(&ground.copies), &["another size on memory:third", &needed.path()], "copies heal");
     for copy in &ground.copies {
-        copy.put(needed[0], bytes.slice(1..));
+        copy.put(needed, bytes.slice(1..));
     }
-    refused(&ground, plain(&ground.copies), &["not as the index says", &needed[0].path()], "check");
-    ground.copies.iter().for_each(|copy| copy.put(needed[0], bytes.clone()));
+    refused(&ground, plain(&ground.copies), &["not as the index says", &needed.path()], "check");
+    ground.copies.iter().for_each(|copy| copy.put(needed, bytes.clone()));
     let snapshot = ground.names(FileKind::Snapshot)[0];
     let bytes = ground.copies[1].take(snapshot).unwrap();
     refused(&ground, plain(&ground.copies), &["memory:second lacks snapshot"], "copies sync");
