@@ -1,0 +1,19 @@
+//! The storage server: keeps the copies of many accounts, and is built so that who holds a client's credential, or all
+//! of a client's machine, can add to what is kept and take nothing from it.
+//!
+//! It speaks restic's REST protocol (restic documentation, "REST Backend"), versions 1 and 2. It holds no key of any
+//! repository, opens no file of one, and trusts no time that a client tells.
+//!
+//! | room | what it is for |
+//! |---|---|
+//! | [`names`] | accounts, repositories and logins as checked types: the only parts of paths that a client chooses |
+//! | [`route`] | a request's method and path, as one of the few things that may be asked |
+//! | [`role`] | who may do what: one table |
+
+pub mod names;
+pub mod role;
+pub mod route;
+
+pub use names::{AccountName, Login, NameError, RepositoryName, RepositoryPlace};
+pub use role::{Deed, Role};
+pub use route::{Route, RouteError};
