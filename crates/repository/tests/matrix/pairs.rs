@@ -82,7 +82,9 @@ impl Pair<'_> {
         let (was_locked, second, first) = std::thread::scope(|scope| {
             let running = scope.spawn(|| self.run(self.runs, self.stage.seen_by(&lifeline)));
             assert!(wait_until(HELD_LIMIT, || gate.waiting() > 0 || running.is_finished()), "it never stood still");
-            let was_locked = self.stage.copies.iter().any(|copy| !copy.names(FileKind::Lock).is_empty());
+            // The last lock of an addition goes on the new place, which only it is given.
+            let seen = self.places_of(self.begins, self.stage.plain()).len();
+            let was_locked = self.stage.copies[..seen].iter().any(|copy| !copy.names(FileKind::Lock).is_empty());
             let second = self.run(self.begins, self.stage.plain());
             gate.open();
             (was_locked && gate_held(&lifeline, moment), second, running.join().unwrap())
