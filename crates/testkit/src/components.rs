@@ -36,6 +36,11 @@ pub fn rest_server() -> Option<PathBuf> {
     needed("restic-rest-server", home().join("rest-server/restic-rest-server"))
 }
 
+/// rclone, which serves restic's REST protocol too.
+pub fn rclone() -> Option<PathBuf> {
+    needed("rclone", home().join("rclone/rclone"))
+}
+
 /// rustic.
 pub fn rustic() -> Option<PathBuf> {
     needed("rustic", home().join("rustic/bin/rustic"))

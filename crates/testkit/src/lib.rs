@@ -7,10 +7,12 @@
 //! | [`RestServer`], [`CephServer`] | restic's REST server and Ceph's S3 gateway on free loopback ports |
 //! | [`manifest()`] | everything about a tree that a restore must give back, and the difference of two trees in words |
 //! | [`hostile_tree`] | names, types, modes, times and sizes that break backup programs |
+//! | [`hostile_paths`], [`Requests`] | what attackers ask of a storage server |
 //! | [`SoundRepository`] | whole repositories that rotted or were forged, made of a sound one |
 //! | [`many_blobs`] | a repository of millions of blobs, for what an index costs |
 //! | [`corpus`] | plain data from a seed |
 //! | [`FaultProxy`] | a proxy before a real server that breaks, delays, refuses, redirects and lies as scripted |
+//! | [`raw_http`] | HTTP/1.1 byte by byte, by a client that may lie |
 //! | [`MemoryFolder`], [`Faulty`] | a destination in memory, and a destination with scripted faults |
 //! | [`Lifeline`] | one process with several destinations that dies, or pauses, at any operation |
 //! | [`oracle`] | restic and rustic as judges of a repository |
@@ -35,6 +37,7 @@ pub mod oracles;
 pub mod process;
 pub mod proxy;
 mod random;
+pub mod raw_http;
 mod rest_server;
 mod seed;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -43,7 +46,7 @@ pub mod traced;
 pub use ceph::{Bucket, CephServer};
 pub use certificate::{CertificateFiles, CertificateFlaw, make_certificate};
 pub use faulty::{Act, Asked, Fate, Faulty, Gate, Lifeline, Operation, Rule, Script, Verb, When};
-pub use hostile::{Files, Mutant, SoundRepository};
+pub use hostile::{Files, Grounds, HostilePath, Mutant, Requests, SoundRepository, hostile_paths, hostile_users};
 pub use hostile::{HostileOptions, HostileTree, Made, hostile_tree, hostile_tree_with, remove_hostile_tree};
 pub use manifest::{Aspect, Content, Entry, EntryKind, Manifest, manifest};
 pub use memory::MemoryFolder;

@@ -10,9 +10,11 @@ mod deep;
 mod links;
 mod names;
 mod repository;
+mod requests;
 mod special;
 
 pub use repository::{Files, Mutant, SoundRepository};
+pub use requests::{Grounds, HostilePath, Requests, hostile_paths, hostile_users};
 
 use std::ffi::CString;
 use std::fs::File;

@@ -36,6 +36,8 @@ pub enum CallKind {
     Attributes,
     /// Takes bytes.
     Read,
+    /// Asks about a name.
+    Look,
     /// Lets a file go.
     Close,
 }
@@ -54,6 +56,20 @@ impl CallKind {
         CallKind::RemoveFolder,
         CallKind::Attributes,
     ];
+
+    /// Those that find something by its name.
+    pub const BY_NAME: [CallKind; 10] = [
+        CallKind::Create,
+        CallKind::Open,
+        CallKind::Truncate,
+        CallKind::Rename,
+        CallKind::Link,
+        CallKind::Unlink,
+        CallKind::MakeFolder,
+        CallKind::RemoveFolder,
+        CallKind::Attributes,
+        CallKind::Look,
+    ];
 }
 
 /// One call on something below the folders that are looked at.
@@ -67,6 +83,13 @@ pub struct Call {
     pub path: PathBuf,
     /// The new name of a rename or a link.
     pub onto: Option<PathBuf>,
+}
+
+impl Call {
+    /// Whether it asks about a name, and be it as a part of reading.
+    pub(super) fn is_look(&self) -> bool {
+        self.kind == CallKind::Look || ["statx", "newfstatat"].contains(&self.name)
+    }
 }
 
 /// Where a call's arguments say what it is about; the numbers are those of arguments.
@@ -101,9 +124,10 @@ const fn naming(number: libc::c_long, name: &'static str, kind: CallKind, from: 
     Shape { number, name, kind, object: from, onto: Some(onto), length: None }
 }
 
-const SHAPES: [Shape; 57] = {
+const SHAPES: [Shape; 66] = {
     use CallKind::{
-        Attributes, Close, Create, Link, MakeFolder, Open, Read, RemoveFolder, Rename, Sync, Truncate, Unlink, Write,
+        Attributes, Close, Create, Link, Look, MakeFolder, Open, Read, RemoveFolder, Rename, Sync, Truncate, Unlink,
+        Write,
     };
     use Object::{At, Fd, Path};
     [
@@ -164,6 +188,16 @@ const SHAPES: [Shape; 57] = {
         shape(libc::SYS_getdents64, "getdents64", Read, Fd(0)),
         shape(libc::SYS_statx, "statx", Read, At(0, 1)),
         shape(libc::SYS_newfstatat, "newfstatat", Read, At(0, 1)),
+        // The two before are how bytes and facts are read alike; these look at a name and at nothing else.
+        shape(libc::SYS_stat, "stat", Look, Path(0)),
+        shape(libc::SYS_lstat, "lstat", Look, Path(0)),
+        shape(libc::SYS_access, "access", Look, Path(0)),
+        shape(libc::SYS_faccessat, "faccessat", Look, At(0, 1)),
+        shape(libc::SYS_faccessat2, "faccessat2", Look, At(0, 1)),
+        shape(libc::SYS_readlink, "readlink", Look, Path(0)),
+        shape(libc::SYS_readlinkat, "readlinkat", Look, At(0, 1)),
+        shape(libc::SYS_statfs, "statfs", Look, Path(0)),
+        shape(libc::SYS_chdir, "chdir", Look, Path(0)),
         shape(libc::SYS_close, "close", Close, Fd(0)),
     ]
 };
@@ -173,6 +207,10 @@ pub(super) fn shapes_of(kinds: &[CallKind]) -> Vec<Shape> {
     let may_be = |shape: &Shape| match shape.kind {
         CallKind::Open => kinds.contains(&CallKind::Open) || kinds.contains(&CallKind::Create),
         CallKind::Unlink => kinds.contains(&CallKind::Unlink) || kinds.contains(&CallKind::RemoveFolder),
+        // A test of names wants these too; one of bytes has them among the reads.
+        CallKind::Read if matches!(shape.number, libc::SYS_statx | libc::SYS_newfstatat) => {
+            kinds.contains(&CallKind::Read) || kinds.contains(&CallKind::Look)
+        }
         kind => kinds.contains(&kind),
     };
     SHAPES.iter().copied().filter(may_be).collect()

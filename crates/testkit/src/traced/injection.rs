@@ -80,6 +80,7 @@ impl Scope {
 
     /// Whether the call counts; `writes` is how many writes were seen before it.
     pub(super) fn has(&self, call: &Call, writes: u64) -> bool {
-        self.kinds.contains(&call.kind) && (call.kind != CallKind::Write || writes.is_multiple_of(self.write_stride))
+        (self.kinds.contains(&call.kind) || (self.kinds.contains(&CallKind::Look) && call.is_look()))
+            && (call.kind != CallKind::Write || writes.is_multiple_of(self.write_stride))
     }
 }

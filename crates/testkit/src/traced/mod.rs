@@ -14,6 +14,7 @@
 //! | `filter` | puts the seccomp filter into the program before its first instruction |
 //! | `tracer` | counts the calls, lets them through, fails them, or kills |
 //! | [`Injection`] | what is to happen at which call |
+//! | [`Watch`] | from when on calls count, and which names they were about |
 //! | [`Journal`] | what the calls did, in order |
 //! | [`Disk`] | what a disk could hold after the power went: what was made durable, and any part of the rest |
 
@@ -25,10 +26,12 @@ mod journal;
 mod recorder;
 mod tracer;
 mod tree;
+mod watch;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use calls::{Call, CallKind};
@@ -36,6 +39,7 @@ pub use disk::{Disk, Manner};
 pub use injection::{Deed, Injection, Scope};
 pub use journal::{Event, Journal};
 pub use nix::errno::Errno;
+pub use watch::Watch;
 
 use crate::process::Ended;
 
@@ -59,6 +63,7 @@ pub struct Traced {
     below: Vec<PathBuf>,
     scope: Scope,
     injection: Option<Injection>,
+    watch: Option<Arc<Watch>>,
     limit: Duration,
 }
 
@@ -77,7 +82,7 @@ impl Traced {
         };
         let below = below.iter().map(place).collect();
         let limit = Duration::from_secs(RUN_LIMIT_SECONDS);
-        Self { command, below, scope: Scope::changes(), injection: None, limit }
+        Self { command, below, scope: Scope::changes(), injection: None, watch: None, limit }
     }
 
     /// Which calls count.
@@ -91,6 +96,20 @@ impl Traced {
     #[must_use]
     pub fn with(mut self, injection: Injection) -> Self {
         self.injection = Some(injection);
+        self
+    }
+
+    /// Calls count when this says so.
+    #[must_use]
+    pub fn watched(mut self, watch: &Arc<Watch>) -> Self {
+        self.watch = Some(Arc::clone(watch));
+        self
+    }
+
+    /// With another limit for the whole run.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
         self
     }
 

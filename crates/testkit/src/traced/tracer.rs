@@ -53,6 +53,10 @@ fn trace(mut traced: Traced, journal: Option<&mut Journal>, started: &Sender<Pid
     let mut child = gated(&traced.command)?;
     let leader = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
     let _ = started.send(leader);
+    let watch = traced.watch.clone();
+    if let Some(watch) = &watch {
+        watch.started(leader);
+    }
     let options = Options::PTRACE_O_EXITKILL
         | Options::PTRACE_O_TRACECLONE
         | Options::PTRACE_O_TRACEFORK
@@ -90,6 +94,9 @@ fn trace(mut traced: Traced, journal: Option<&mut Journal>, started: &Sender<Pid
     let followed = tracer.follow();
     if followed.is_err() {
         tracer.kill_all();
+    }
+    if let Some(watch) = &watch {
+        watch.ended();
     }
     let Tracer { calls, strikes, struck, code, .. } = tracer;
     followed?;
@@ -266,6 +273,10 @@ impl Tracer<'_> {
 
     /// Counts the call, and says what is to be done to it.
     fn deed(&mut self, call: &Call) -> Option<Deed> {
+        let watch = self.traced.watch.as_deref();
+        if watch.is_some_and(|watch| !watch.is_counting()) {
+            return None;
+        }
         let counts = self.traced.scope.has(call, self.writes);
         if call.kind == CallKind::Write {
             self.writes += 1;
@@ -274,6 +285,9 @@ impl Tracer<'_> {
             return None;
         }
         self.calls += 1;
+        if let Some(watch) = watch {
+            watch.saw(call, self.calls);
+        }
         let injection = self.traced.injection.filter(|injection| injection.strikes(self.calls))?;
         self.strikes += 1;
         if self.struck.is_none() {
