@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`components`] | where the real peers are that `scripts/components` installs; a missing one is named |
 //! | [`process`] | servers that never outlive their test, programs that never run for ever |
-//! | [`RestServer`], [`CephServer`] | restic's REST server and Ceph's S3 gateway on free loopback ports |
+//! | [`RestServer`], [`RcloneServer`], [`CephServer`] | restic's REST server, rclone's, and Ceph's S3 gateway on free loopback ports |
+//! | [`store_server`] | the product's own storage server, as the program that ships |
 //! | [`manifest()`] | everything about a tree that a restore must give back, and the difference of two trees in words |
 //! | [`hostile_tree`] | names, types, modes, times and sizes that break backup programs |
 //! | [`hostile_paths`], [`Requests`] | what attackers ask of a storage server |
@@ -38,8 +39,10 @@ pub mod process;
 pub mod proxy;
 mod random;
 pub mod raw_http;
+mod rclone_server;
 mod rest_server;
 mod seed;
+pub mod store_server;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod traced;
 
@@ -53,5 +56,6 @@ pub use memory::MemoryFolder;
 pub use oracle::Oracle;
 pub use proxy::FaultProxy;
 pub use random::Random;
+pub use rclone_server::RcloneServer;
 pub use rest_server::{RestServer, RestServerOptions};
 pub use seed::{SEED_VARIABLE, seed, skip};

@@ -135,13 +135,8 @@ fn login_arguments(folder: &Path, options: &RestServerOptions) -> io::Result<Vec
     if options.users.is_empty() {
         return Ok(vec!["--no-auth".into()]);
     }
-    let mut lines = String::new();
-    for (user, password) in &options.users {
-        let hash = bcrypt::hash(password, PASSWORD_COST).map_err(|error| io::Error::other(error.to_string()))?;
-        lines.push_str(&format!("{user}:{hash}\n"));
-    }
     let file = folder.join("passwords");
-    std::fs::write(&file, lines)?;
+    std::fs::write(&file, password_lines(&options.users)?)?;
     let mut arguments: Vec<OsString> = vec!["--htpasswd-file".into(), file.into()];
     if options.private_repositories {
         arguments.push("--private-repos".into());
@@ -149,8 +144,18 @@ fn login_arguments(folder: &Path, options: &RestServerOptions) -> io::Result<Vec
     Ok(arguments)
 }
 
+/// A password file as Apache's `htpasswd -B` writes it.
+pub(crate) fn password_lines(users: &[(String, String)]) -> io::Result<String> {
+    let mut lines = String::new();
+    for (user, password) in users {
+        let hash = bcrypt::hash(password, PASSWORD_COST).map_err(|error| io::Error::other(error.to_string()))?;
+        lines.push_str(&format!("{user}:{hash}\n"));
+    }
+    Ok(lines)
+}
+
 /// Everything but letters and digits, which is more than needed and never wrong.
-fn percent_encoded(text: &str) -> String {
+pub(crate) fn percent_encoded(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() {

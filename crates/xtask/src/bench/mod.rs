@@ -17,6 +17,7 @@ mod records;
 mod report;
 mod stages;
 mod steps;
+mod store;
 mod summary;
 mod tools;
 
@@ -40,6 +41,9 @@ const MIB: u64 = 1 << 20;
 
 /// Measures as the options say; fails when any run failed, after everything that could be measured was shown.
 pub(crate) fn run(words: &[&str]) -> Result<(), String> {
+    if let ["store", words @ ..] = words {
+        return store::run(words);
+    }
     if words.contains(&"--help") {
         println!("{}", options::HELP);
         return Ok(());
