@@ -10,16 +10,32 @@
 //! | [`route`] | a request's method and path, as one of the few things that may be asked |
 //! | [`role`] | who may do what: one table |
 //! | [`gate`] | what the server asks before it does anything, and tells afterwards |
+//! | [`state`] | everything that is known beyond the files: one SQLite file, and what of it is held in memory |
+//! | [`accounts`] | accounts, their limits, credentials and tokens |
+//! | [`login`] | who is it: passwords, remembered ones, limits on wrong ones |
+//! | [`htpasswd`] | accounts of an htpasswd file, read once or kept in step |
+//! | [`quota`] | how much each account holds, and uploads under way |
+//! | [`journal`] | a row for each stored file, with the moment of its arrival |
+//! | [`steward`] | the gate that is made of all these |
 //! | [`error`] | what goes wrong on the server's own side |
 
+pub mod accounts;
 pub mod error;
 pub mod gate;
+pub mod htpasswd;
+pub mod journal;
+pub mod login;
 pub mod names;
+pub mod quota;
 pub mod role;
 pub mod route;
+pub mod state;
+pub mod steward;
 
 pub use error::StoreError;
 pub use gate::{Admitted, Denied, Exceeded, Gate, Quota, RefusalKind, Refused, Reservation};
 pub use names::{AccountName, Login, NameError, RepositoryName, RepositoryPlace};
 pub use role::{Deed, Role};
 pub use route::{Route, RouteError};
+pub use state::{State, StateError};
+pub use steward::Steward;
