@@ -1,0 +1,182 @@
+//! Rows of files: each a name, a length and the moment of its first arrival.
+
+use std::collections::HashMap;
+
+use format::{FileKind, FileName};
+use model::Id;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::names::{AccountName, RepositoryName, RepositoryPlace};
+use crate::quota::{Effect, Holding, Holdings};
+use crate::state::schema::{kind_number, kind_of};
+use crate::state::{Book, State, StateError};
+
+/// The name's id as it stands in a row; the one file without an id has zeros.
+pub(super) fn key(name: FileName) -> (i64, [u8; Id::LENGTH]) {
+    (kind_number(name.kind()), name.id().map_or([0; Id::LENGTH], |id| *id.as_bytes()))
+}
+
+fn stored_bytes(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// The repository's number; it gets one when it has none.
+pub(super) fn repository(
+    connection: &Connection,
+    account: i64,
+    name: &RepositoryName,
+    now: i64,
+) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(
+            "INSERT INTO repositories (account, name, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![account, name.as_str(), now])?;
+    connection
+        .prepare_cached("SELECT id FROM repositories WHERE account = ?1 AND name = ?2")?
+        .query_row(params![account, name.as_str()], |row| row.get(0))
+}
+
+/// A file that was stored and whose bytes were checked. What is known of its arrival stays.
+pub(super) fn store(
+    connection: &Connection,
+    repository: i64,
+    name: FileName,
+    bytes: u64,
+    now: i64,
+) -> rusqlite::Result<Effect> {
+    let (kind, id) = key(name);
+    let before: Option<i64> = connection
+        .prepare_cached("SELECT bytes FROM files WHERE repository = ?1 AND kind = ?2 AND id = ?3")?
+        .query_row(params![repository, kind, id], |row| row.get(0))
+        .optional()?;
+    match before {
+        None => insert(connection, repository, name, bytes, now)?,
+        Some(_) => {
+            let heal = "UPDATE files SET bytes = ?4, damaged_at = NULL WHERE repository = ?1 AND kind = ?2 AND id = ?3";
+            connection.prepare_cached(heal)?.execute(params![repository, kind, id, stored_bytes(bytes)])?;
+        }
+    }
+    let before = before.map(i64::unsigned_abs);
+    Ok(Effect::Stored { kind: name.kind(), bytes, before, received_at: now })
+}
+
+/// A file that is there without a row: it counts as received now, because nobody knows better.
+pub(super) fn find(
+    connection: &Connection,
+    repository: i64,
+    name: FileName,
+    bytes: u64,
+    now: i64,
+) -> rusqlite::Result<Option<Effect>> {
+    let count = insert_if_new(connection, repository, name, bytes, now)?;
+    Ok((count > 0).then_some(Effect::Stored { kind: name.kind(), bytes, before: None, received_at: now }))
+}
+
+fn insert(connection: &Connection, repository: i64, name: FileName, bytes: u64, now: i64) -> rusqlite::Result<()> {
+    insert_if_new(connection, repository, name, bytes, now).map(|_| ())
+}
+
+fn insert_if_new(
+    connection: &Connection,
+    repository: i64,
+    name: FileName,
+    bytes: u64,
+    now: i64,
+) -> rusqlite::Result<usize> {
+    let (kind, id) = key(name);
+    connection
+        .prepare_cached(
+            "INSERT INTO files (repository, kind, id, bytes, received_at) VALUES (?1, ?2, ?3, ?4, ?5)
+                ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![repository, kind, id, stored_bytes(bytes), now])
+}
+
+/// A file that is gone.
+pub(super) fn remove(connection: &Connection, repository: i64, name: FileName) -> rusqlite::Result<Option<Effect>> {
+    let (kind, id) = key(name);
+    let bytes: Option<i64> = connection
+        .prepare_cached("DELETE FROM files WHERE repository = ?1 AND kind = ?2 AND id = ?3 RETURNING bytes")?
+        .query_row(params![repository, kind, id], |row| row.get(0))
+        .optional()?;
+    Ok(bytes.map(|bytes| Effect::Removed { kind: name.kind(), bytes: bytes.unsigned_abs() }))
+}
+
+/// When a file was received, if it has a row.
+pub(crate) fn received_at(
+    connection: &Connection,
+    account: i64,
+    place: &RepositoryPlace,
+    name: FileName,
+) -> rusqlite::Result<Option<i64>> {
+    let (kind, id) = key(name);
+    connection
+        .prepare_cached(
+            "SELECT received_at FROM files JOIN repositories ON repositories.id = repository
+                WHERE account = ?1 AND name = ?2 AND kind = ?3 AND files.id = ?4",
+        )?
+        .query_row(params![account, place.repository.as_str(), kind, id], |row| row.get(0))
+        .optional()
+}
+
+/// Names of one kind in a repository, or the packs of one folder of `data`.
+pub(super) fn names(
+    connection: &Connection,
+    repository: i64,
+    kind: FileKind,
+    first: Option<u8>,
+) -> rusqlite::Result<Vec<FileName>> {
+    let (from, to) = match first {
+        Some(first) => ([[first].as_slice(), &[0; 31]].concat(), [[first].as_slice(), &[0xff; 31]].concat()),
+        None => (vec![0; 32], vec![0xff; 32]),
+    };
+    connection
+        .prepare_cached("SELECT id FROM files WHERE repository = ?1 AND kind = ?2 AND id BETWEEN ?3 AND ?4")?
+        .query_map(params![repository, kind_number(kind), from, to], |row| row.get::<_, [u8; Id::LENGTH]>(0))?
+        .map(|id| id.map(|id| FileName::new(kind, Id::from_bytes(id))))
+        .collect()
+}
+
+/// What every account holds, as the rows tell.
+pub(crate) fn holdings(state: &State, book: &Book) -> Result<Holdings, StateError> {
+    let by_number: HashMap<i64, &AccountName> = book.accounts().map(|account| (account.id, &account.name)).collect();
+    let mut holdings: HashMap<AccountName, Holding> = HashMap::new();
+    let damaged =
+        || StateError::Damaged { path: state.path().to_owned(), why: "a row of `files` makes no sense".into() };
+    let repositories = state.look_up(|connection| {
+        let query = "SELECT account, name FROM repositories";
+        let rows = connection
+            .prepare(query)?
+            .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?
+            .collect::<rusqlite::Result<Vec<_>>>();
+        rows
+    })?;
+    let totals = state.look_up(|connection| {
+        let query = "SELECT account, name, kind, count(*), sum(bytes), max(received_at) FROM files
+            JOIN repositories ON repositories.id = repository GROUP BY repository, kind";
+        let rows = connection
+            .prepare(query)?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?)))?
+            .collect::<rusqlite::Result<Vec<(i64, String, i64, i64, i64, i64)>>>();
+        rows
+    })?;
+    for (account, repository) in repositories {
+        let name = by_number.get(&account).ok_or_else(damaged)?;
+        let holding = holdings.entry((*name).clone()).or_default();
+        holding.account = account;
+        holding.repositories.entry(repository.parse().map_err(|_| damaged())?).or_default();
+    }
+    for (account, repository, kind, files, bytes, last) in totals {
+        let name = by_number.get(&account).ok_or_else(damaged)?;
+        let holding = holdings.get_mut(*name).ok_or_else(damaged)?;
+        let repository: RepositoryName = repository.parse().map_err(|_| damaged())?;
+        let kind = kind_of(kind).ok_or_else(damaged)?;
+        let (files, bytes) =
+            (u64::try_from(files).map_err(|_| damaged())?, u64::try_from(bytes).map_err(|_| damaged())?);
+        holding.files += files;
+        holding.bytes += bytes;
+        holding.repositories.entry(repository).or_default().set(kind, files, bytes, last);
+    }
+    Ok(Holdings::of(holdings))
+}
