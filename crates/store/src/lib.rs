@@ -17,8 +17,12 @@
 //! | [`quota`] | how much each account holds, and uploads under way |
 //! | [`journal`] | a row for each stored file, with the moment of its arrival |
 //! | [`steward`] | the gate that is made of all these |
+//! | [`vault`] | files on disk: whole and durable under their names, or not there |
+//! | [`serve`] | sockets, connections, requests |
+//! | [`access_log`] | a line for each request |
 //! | [`error`] | what goes wrong on the server's own side |
 
+pub mod access_log;
 pub mod accounts;
 pub mod error;
 pub mod gate;
@@ -29,13 +33,18 @@ pub mod names;
 pub mod quota;
 pub mod role;
 pub mod route;
+pub mod serve;
 pub mod state;
 pub mod steward;
+pub mod vault;
 
+pub use access_log::AccessLog;
 pub use error::StoreError;
 pub use gate::{Admitted, Denied, Exceeded, Gate, Quota, RefusalKind, Refused, Reservation};
 pub use names::{AccountName, Login, NameError, RepositoryName, RepositoryPlace};
 pub use role::{Deed, Role};
 pub use route::{Route, RouteError};
+pub use serve::{ListenAt, Parts, ServeOptions, Server, TimeLimits, TlsFiles};
 pub use state::{State, StateError};
 pub use steward::Steward;
+pub use vault::Vault;
