@@ -20,23 +20,30 @@
 //! | [`vault`] | files on disk: whole and durable under their names, or not there |
 //! | [`serve`] | sockets, connections, requests |
 //! | [`access_log`] | a line for each request |
+//! | [`admin`] | the server's own paths: administration, and the document of all of them |
+//! | [`status`], [`metrics`] | what monitors read |
+//! | [`verify`] | names against content, with no key |
 //! | [`error`] | what goes wrong on the server's own side |
 
 pub mod access_log;
 pub mod accounts;
+pub mod admin;
 pub mod error;
 pub mod gate;
 pub mod htpasswd;
 pub mod journal;
 pub mod login;
+pub mod metrics;
 pub mod names;
 pub mod quota;
 pub mod role;
 pub mod route;
 pub mod serve;
 pub mod state;
+pub mod status;
 pub mod steward;
 pub mod vault;
+pub mod verify;
 
 pub use access_log::AccessLog;
 pub use error::StoreError;

@@ -87,6 +87,12 @@ impl Steward {
         &self.holdings
     }
 
+    /// Forgets what was counted of accounts that were purged, also by another process.
+    pub(crate) fn forget_purged(&self) -> Result<(), StateError> {
+        self.holdings.keep_in_step(&*self.state.book()?);
+        Ok(())
+    }
+
     /// How often a password was hashed.
     pub fn hashes(&self) -> usize {
         self.logins.hashes()

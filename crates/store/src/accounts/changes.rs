@@ -6,7 +6,7 @@ use model::Secret;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{AccountError, Limits, MINIMUM_AGE_SECONDS_MAX, PasswordHash, Scope, token};
-use crate::names::{AccountName, Label, Login, NAME_BYTES_MAX};
+use crate::names::{AccountName, Label, Login};
 use crate::role::Role;
 use crate::state::book::{AccountRow, CredentialRow, TokenRow};
 use crate::state::{Changing, State};
@@ -221,12 +221,8 @@ impl State {
     /// # Errors
     /// When the name is none or taken, or the state cannot be written.
     pub fn add_token(&self, name: &str, scope: Scope, end: Option<Timestamp>) -> Result<Secret, AccountError> {
-        let is_name =
-            !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(|byte| byte.is_ascii_graphic());
-        if !is_name {
-            let why = format!("a token's name has 1 to {NAME_BYTES_MAX} ASCII characters without spaces");
-            return Err(AccountError::Invalid(why));
-        }
+        // Like a label, so that it can stand in a path.
+        name.parse::<Label>().map_err(|error| AccountError::Invalid(error.to_string()))?;
         let token =
             token::generated().ok_or_else(|| AccountError::Invalid("the system gave no random bytes".to_owned()))?;
         let sha256 = token::recognizable(model::ExposeSecret::expose_secret(&token)).unwrap_or_default();

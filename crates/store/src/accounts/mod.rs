@@ -7,10 +7,12 @@
 //! |---|---|
 //! | [`password`] | passwords and their hashes |
 //! | [`token`] | bearer tokens of the administration and of monitors |
+//! | [`purge`] | the second step of removing an account |
 //! | [`changes`] | everything that changes them, each change a transaction |
 
 pub(crate) mod changes;
 pub mod password;
+pub mod purge;
 pub mod token;
 
 use std::sync::Arc;
@@ -138,6 +140,9 @@ pub enum AccountError {
     /// A figure that is none.
     #[error("{0}")]
     Invalid(String),
+    /// Files cannot be removed.
+    #[error("{0}")]
+    Disk(String),
     /// The state cannot be read or written.
     #[error(transparent)]
     State(#[from] StateError),

@@ -181,6 +181,18 @@ impl State {
         &self,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, Changing<E>>,
     ) -> Result<T, E> {
+        self.write(|transaction| {
+            let value = change(transaction)?;
+            book::count_generation(transaction)?;
+            Ok(value)
+        })
+    }
+
+    /// Changes something that is not in the book.
+    pub(crate) fn write<T, E: From<StateError>>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, Changing<E>>,
+    ) -> Result<T, E> {
         let mut connection = locked(&self.changes);
         let failed = |error: rusqlite::Error| E::from(StateError::from_sqlite(&self.path, &error));
         // Begun as a writer, so that what the change reads is what it changes.
@@ -189,7 +201,6 @@ impl State {
             Changing::Refused(error) => error,
             Changing::Failed(error) => failed(error),
         })?;
-        book::count_generation(&transaction).map_err(failed)?;
         transaction.commit().map_err(failed)?;
         Ok(value)
     }

@@ -72,12 +72,22 @@ CREATE TABLE files (
     id          BLOB NOT NULL,
     bytes       INTEGER NOT NULL,
     received_at INTEGER NOT NULL,
-    verified_at INTEGER,
     damaged_at  INTEGER,
     PRIMARY KEY (repository, kind, id)
 ) STRICT, WITHOUT ROWID;
 -- Only what is damaged is in it, so it costs nothing while all is well.
 CREATE INDEX files_damaged ON files (repository, kind, id) WHERE damaged_at IS NOT NULL;
+
+-- How far the comparison of names with contents came: the last file of the pass under way.
+CREATE TABLE verifications (
+    repository   INTEGER PRIMARY KEY REFERENCES repositories (id),
+    begun_at     INTEGER,
+    kind         INTEGER NOT NULL,
+    id           BLOB NOT NULL,
+    files        INTEGER NOT NULL,
+    bytes        INTEGER NOT NULL,
+    completed_at INTEGER
+) STRICT;
 ";
 
 /// Makes the tables in an empty database.
