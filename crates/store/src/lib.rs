@@ -23,6 +23,7 @@
 //! | [`admin`] | the server's own paths: administration, and the document of all of them |
 //! | [`status`], [`metrics`] | what monitors read |
 //! | [`verify`] | names against content, with no key |
+//! | [`sweep`], [`usage`] | what is put in order between two runs; who holds how much |
 //! | [`error`] | what goes wrong on the server's own side |
 
 pub mod access_log;
@@ -42,6 +43,8 @@ pub mod serve;
 pub mod state;
 pub mod status;
 pub mod steward;
+pub mod sweep;
+pub mod usage;
 pub mod vault;
 pub mod verify;
 

@@ -14,7 +14,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use model::Id;
 use store::accounts::Limits;
 use store::login::LoginSettings;
-use store::{Denied, Exceeded, Gate, Quota, RepositoryPlace, Reservation, State, Steward};
+use store::{Denied, Exceeded, Gate, Quota, RepositoryPlace, Reservation, State, Steward, Vault};
 use testkit::Random;
 
 const HOUR: u64 = 3600;
@@ -287,4 +287,21 @@ async fn many_at_once_never_exceed_the_quota_and_lose_no_row() {
     assert_eq!((holding.bytes, holding.files, holding.reserved_bytes, holding.reserved_files), (1_000, 100, 0, 0));
     steward.end().unwrap();
     assert_eq!(place.serve().holdings().holding(&at("one").account).files, 100);
+}
+
+#[tokio::test]
+async fn a_sweep_puts_rows_right_and_names_repositories_without_an_owner() {
+    let place = Place::new(Limits::default());
+    Vault::create(place.folder.path()).unwrap();
+    put(place.folder.path(), &at("one"), name(FileKind::Pack, 7), b"1234567");
+    let lost = RepositoryPlace { account: "lost".parse().unwrap(), repository: "one".parse().unwrap() };
+    put(place.folder.path(), &lost, FileName::CONFIG, b"123");
+    let vault = Vault::open(place.folder.path()).unwrap();
+    let swept = store::sweep::sweep(&place.state(), &vault).unwrap();
+    assert_eq!((swept.reconciled.found, swept.ownerless), (1, vec![lost.clone()]));
+    assert!(vault.stat(&lost, FileName::CONFIG).is_ok());
+    let usage = store::usage::usage(&place.state()).unwrap();
+    assert_eq!((usage.repositories.len(), usage.repositories[0].bytes), (1, 7));
+    assert_eq!(usage.accounts[0].usage.as_ref().unwrap().files, 1);
+    assert!(Vault::open(place.folder.path()).is_err(), "only where no server works");
 }
