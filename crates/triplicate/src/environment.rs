@@ -26,6 +26,7 @@ pub(crate) const AWS_KEY_NAME: &str = "AWS_ACCESS_KEY_ID";
 pub(crate) const AWS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 pub(crate) const AWS_TOKEN: &str = "AWS_SESSION_TOKEN";
 pub(crate) const AWS_REGION: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+pub(crate) const STORE: &str = "TRIPLICATE_STORE";
 pub(crate) const CACHE_FOLDER: &str = "RESTIC_CACHE_DIR";
 pub(crate) const XDG_CACHES: &str = "XDG_CACHE_HOME";
 pub(crate) const XDG_STATE: &str = "XDG_STATE_HOME";

@@ -118,7 +118,7 @@ fn check_reach(address: IpAddr, may_be_reached: bool) -> Result<(), StoreError> 
     }
     let reason = format!("`{address}` can be reached by others, and passwords would cross the network in the open");
     Err(StoreError::setting(reason).with_hint(
-        "give a certificate with `--tls-cert` and `--tls-key`, or `--insecure-plain` behind a proxy of yours",
+        "give a certificate with `--tls-certificate` and `--tls-key`, or `--insecure-plain` behind a proxy of yours",
     ))
 }
 

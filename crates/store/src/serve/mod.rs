@@ -204,12 +204,13 @@ impl Server {
         systemd::tell_stopping();
         log.event("stopping", "");
         let _ = stop.send(true);
-        // The listeners close first; each waits for its connections, and all for the last change.
-        let finish = async {
-            while accepting.join_next().await.is_some() {}
-            while changes.recv().await.is_some() {}
-        };
+        // The listeners close first; each waits for its connections.
+        let finish = async { while accepting.join_next().await.is_some() {} };
         let in_time = tokio::time::timeout(Duration::from_secs(limits.shutdown_seconds), finish).await.is_ok();
+        accepting.shutdown().await;
+        // A change that has begun ends as it would have: what is on the disk is in the journal, or this is no end. It
+        // waits for the disk alone, and not for any client.
+        while changes.recv().await.is_some() {}
         log.event("stopped", if in_time { "" } else { "requests were cut off" });
     }
 }

@@ -105,6 +105,7 @@ pub(crate) enum Command {
     Copies(commands::copies::Arguments),
     Key(commands::key::Arguments),
     Unlock(commands::unlock::Arguments),
+    Store(Box<commands::store::Arguments>),
     Cache(commands::cache::Arguments),
     Cat(commands::cat::Arguments),
     Completions(commands::completions::Arguments),
@@ -154,6 +155,10 @@ pub(crate) fn command_line() -> clap::Command {
 }
 
 fn with_repositories(command: clap::Command) -> clap::Command {
+    // A server has no copies: what it keeps are other people's.
+    if command.get_name() == "store" {
+        return command;
+    }
     let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
     let wants_it = !matches!(command.get_name(), "cache" | "completions" | "man" | "version" | "quickstart");
     let command = if wants_it { command.arg(repository_argument()) } else { command };

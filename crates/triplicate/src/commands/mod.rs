@@ -20,6 +20,7 @@ pub(crate) mod repair;
 pub(crate) mod restore;
 pub(crate) mod snapshots;
 pub(crate) mod stats;
+pub(crate) mod store;
 pub(crate) mod unlock;
 pub(crate) mod version;
 
@@ -52,6 +53,7 @@ pub(crate) fn run(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Copies(arguments) => copies::run(session, &arguments),
         Command::Key(arguments) => key::run(session, &arguments),
         Command::Unlock(arguments) => unlock::run(session, &arguments),
+        Command::Store(arguments) => store::run(session, &arguments),
         Command::Cache(arguments) => cache::run(session, &arguments),
         Command::Cat(arguments) => cat::run(session, &arguments),
         Command::Completions(arguments) => completions::run(session, &arguments),
