@@ -148,7 +148,8 @@ fn open(
     if let Some(reconciled) = steward.reconciled() {
         log.event("compared_with_journal", &format!("{reconciled:?}"));
     }
-    let parts = Parts { vault, gate: steward.clone(), own: None, log, clock };
+    let own = Some(store::admin::router(steward.clone(), vault.clone()));
+    let parts = Parts { vault, gate: steward.clone(), own, log, clock };
     let server = Server::bind(options(arguments)?, parts).map_err(failed)?;
     Ok((server, steward))
 }
