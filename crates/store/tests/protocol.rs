@@ -186,6 +186,11 @@ fn paths_and_methods_that_the_protocol_does_not_have() {
     for path in ["/", "/alice/", "/alice/main/other/", "/alice/main/data/../config", "/alice/main/%63onfig"] {
         assert_eq!(house.ask(Role::Full, "GET", path, &[], b"").status, 404, "{path}");
     }
+    // Longer than what is logged, with a character of two bytes across the cut.
+    for start in ["/", "/a"] {
+        let path = format!("{start}{}", "\u{e9}".repeat(400));
+        assert!([400, 404].contains(&house.ask(Role::Full, "GET", &path, &[], b"").status), "{start}");
+    }
     for (method, path) in [("GET", "/alice/main/"), ("PUT", "/alice/main/config"), ("HEAD", "/alice/main/data/")] {
         let reply = house.ask(Role::Full, method, path, &[], b"");
         assert_eq!(reply.status, 405, "{method} {path}");

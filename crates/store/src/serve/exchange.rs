@@ -33,8 +33,8 @@ impl Exchange {
     pub(super) fn begin(pulse: Arc<Pulse>, clock: Arc<dyn Clock>, request: String, head: &Parts) -> Self {
         pulse.begin_request();
         let mut path = head.uri.path().to_owned();
-        // A path is ASCII here: nothing else passes the parser of heads.
-        path.truncate(PATH_BYTES_MAX);
+        // The parser of heads lets through what is no ASCII: a cut must not go through the middle of a character.
+        path.truncate(path.floor_char_boundary(PATH_BYTES_MAX));
         let line = RequestLine {
             request,
             from: pulse.address.map_or_else(|| "unix".to_owned(), |address| address.to_string()),
