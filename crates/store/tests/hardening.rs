@@ -255,6 +255,30 @@ fn stopping_finishes_what_is_under_way_and_frees_the_data() {
 }
 
 #[test]
+fn a_change_that_is_cut_off_from_its_client_still_ends() {
+    use std::sync::atomic::Ordering::SeqCst;
+    let mut house = House::with(|options| {
+        options.listen.push(loopback());
+        options.limits.shutdown_seconds = 0;
+    });
+    house.create();
+    let slow = Arc::clone(&house.gate.is_slow);
+    slow.store(true, SeqCst);
+    let content = b"a snapshot";
+    let path = format!("/alice/main/snapshots/{}", hash(content));
+    let mut stream = house.connect();
+    stream.write_all(&request("POST", &path, &[APPEND, "Content-Length: 10"], content)).unwrap();
+    eventually("the journal is being written", || house.gate.has_begun.load(SeqCst));
+    house.asked.try_send(store::serve::Request::Stop).unwrap();
+    // The connection is cut at once, and the server is not at its end.
+    assert_eq!(read_reply(&mut stream, false).status, 0);
+    assert!(house.gate.stored.lock().unwrap().is_empty() && !house.log().contains("\"stopped\""));
+    slow.store(false, SeqCst);
+    house.stop();
+    assert_eq!(house.gate.stored.lock().unwrap().len(), 1);
+}
+
+#[test]
 fn a_unix_socket_serves_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");

@@ -32,6 +32,9 @@ pub(crate) struct Doorkeeper {
     pub(crate) young: Mutex<HashSet<FileName>>,
     pub(crate) bytes_max: Mutex<Option<u64>>,
     pub(crate) is_closed: Mutex<bool>,
+    /// While it is so, the journal takes its time.
+    pub(crate) is_slow: Arc<std::sync::atomic::AtomicBool>,
+    pub(crate) has_begun: std::sync::atomic::AtomicBool,
     reserved: Arc<Mutex<u64>>,
 }
 
@@ -108,6 +111,11 @@ impl Gate for Doorkeeper {
         bytes: u64,
         _reservation: Box<dyn Reservation>,
     ) -> Result<(), StoreError> {
+        use std::sync::atomic::Ordering::SeqCst;
+        self.has_begun.store(true, SeqCst);
+        while self.is_slow.load(SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         self.stored.lock().unwrap().insert((place.clone(), name), bytes);
         Ok(())
     }
