@@ -26,15 +26,26 @@ enum Text {
 }
 
 /// What one thread opens blobs with.
-#[derive(Default)]
 pub(crate) struct Opener {
+    group_bytes_max: usize,
     decompressor: Decompressor,
     /// Room for decompressed texts; it grows to what is needed and stays.
     room: Vec<u8>,
     alone: Vec<u8>,
 }
 
+impl Default for Opener {
+    fn default() -> Self {
+        Self::of_groups(GROUP_BYTES_MAX)
+    }
+}
+
 impl Opener {
+    /// An opener that judges at most so many plain bytes together, for whoever has many of them.
+    pub(crate) fn of_groups(group_bytes_max: usize) -> Self {
+        Self { group_bytes_max, decompressor: Decompressor::default(), room: Vec::new(), alone: Vec::new() }
+    }
+
     /// Opens `blobs`, which stand in `bytes`, the part of their pack from `start` on. `take` gets the number of each
     /// in their order, with its plain text, or why there is none. `bytes` are changed.
     pub(crate) fn open_each<'b>(
@@ -49,12 +60,12 @@ impl Opener {
         let (mut first, mut plain_bytes, mut used) = (0, 0, 0);
         for (number, blob) in blobs.into_iter().enumerate() {
             let length = blob.plain_length() as usize;
-            if !group.is_empty() && (plain_bytes + length > GROUP_BYTES_MAX || group.len() >= GROUP_BLOBS_MAX) {
+            if !group.is_empty() && (plain_bytes + length > self.group_bytes_max || group.len() >= GROUP_BLOBS_MAX) {
                 self.judge(&group, bytes, |at, text| take(first + at, text));
                 group.clear();
                 (first, plain_bytes, used) = (number, 0, 0);
             }
-            if length > GROUP_BYTES_MAX && blob.uncompressed_length.is_some() {
+            if length > self.group_bytes_max && blob.uncompressed_length.is_some() {
                 take(number, self.open_alone(master, bytes, start, blob));
                 first = number + 1;
                 continue;

@@ -185,12 +185,14 @@ mod tests {
         let accounts = account(&ledger, &used);
         assert_eq!(accounts.used.blobs, needed.len() as u64, "each needed blob is kept once");
         let mut kept = Vec::new();
+        let is_at =
+            |n: &u8, at| shelf.rank(&id(*n)).is_some_and(|rank| (rank..rank + shelf.places(rank).len()).contains(&at));
+        let name_of = |at| (0..=u8::MAX).find(|n| is_at(n, at)).unwrap();
         for (number, pack) in ledger.packs.iter().enumerate() {
             let rows = shelf.rows().iter().enumerate().filter(|(_, row)| row.pack as usize == number);
-            let own: Vec<u8> = rows
-                .filter(|(at, _)| accounts.is_kept(BlobKind::Data, *at))
-                .map(|(_, row)| row.id.as_bytes()[0])
-                .collect();
+            let own = rows.filter(|(at, _)| accounts.is_kept(BlobKind::Data, *at));
+            let mut own: Vec<u8> = own.map(|(at, _)| name_of(at)).collect();
+            own.sort_unstable();
             assert_eq!(accounts.packs[number].kept.blobs, own.len() as u64);
             if !own.is_empty() {
                 kept.push((pack.id.as_bytes()[0], own));

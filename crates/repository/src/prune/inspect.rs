@@ -9,12 +9,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use format::{FileKind, FileName, IndexFile};
+use model::Id;
 
 use super::ledger::{Ledger, LedgerBuilder};
 use super::request::PruneRequest;
 use super::used::Root;
 use crate::copies::Holders;
-use crate::copies::status::Holdings;
+use crate::copies::status::{Held, Holdings};
 use crate::error::{Error, Result};
 use crate::locks::{Guard, LockMode};
 use crate::repository::Repository;
@@ -121,31 +122,44 @@ fn refuse_disagreeing(repository: &Repository, snapshots: &Holdings) -> Result<(
 
 /// Reads every index file once.
 pub(super) fn read_indexes(repository: &Repository, scene: &Scene) -> Result<Ledger> {
-    let names: Vec<_> = scene.indexes.files.iter().map(|(id, held)| (*id, *held)).collect();
-    let bytes: u64 = names.iter().map(|(_, held)| held.size).sum();
-    let (next, builder) = (AtomicUsize::new(0), Mutex::new(LedgerBuilder::for_index_bytes(bytes)));
+    let files: Vec<Id> = scene.indexes.files.keys().copied().collect();
+    let bytes: u64 = scene.indexes.files.values().map(|held| held.size).sum();
     let progress = repository.observer().progress();
-    progress.found(names.len() as u64, 0);
-    threads::run(threads::count().min(names.len()), |_| {
-        while let Some(&(id, held)) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
-            repository.cancel().check()?;
-            let name = FileName::new(FileKind::Index, id);
-            let sealed = repository.copies().read_whole(name, Holders::of(&scene.indexes, &id))?;
-            let is_common = held.copies == scene.indexes.asked && held.other_size == 0;
-            // The text of one file is many times as long as what is kept of it: one at a time.
-            let mut builder = threads::lock(&builder);
-            let file = parse_index(name, &repository.open_file(name, &sealed)?)?;
-            builder.add(id, held.copies, is_common, &file);
-            progress.done(1, 0);
-        }
-        Ok(())
+    progress.found(files.len() as u64, 0);
+    let builder = Mutex::new(LedgerBuilder::for_index_bytes(bytes));
+    each_index(repository, &scene.indexes, &files, |id, held, file| {
+        let is_common = held.copies == scene.indexes.asked && held.other_size == 0;
+        threads::lock(&builder).add(id, held.copies, is_common, file);
+        progress.done(1, 0);
     })?;
     let builder = builder.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     Ok(builder.build(&scene.packs))
 }
 
+/// Reads these index files, several at a time, and shows one at a time, in any order.
+pub(super) fn each_index(
+    repository: &Repository,
+    indexes: &Holdings,
+    files: &[Id],
+    show: impl Fn(Id, Held, &IndexFile) + Sync,
+) -> Result<()> {
+    let (next, one) = (AtomicUsize::new(0), Mutex::new(()));
+    threads::run(threads::count().min(files.len()), |_| {
+        while let Some(&id) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            repository.cancel().check()?;
+            let name = FileName::new(FileKind::Index, id);
+            let sealed = repository.copies().read_whole(name, Holders::of(indexes, &id))?;
+            // The text of one file is many times as long as what is kept of it: one at a time.
+            let _one = threads::lock(&one);
+            let file = parse_index(name, &repository.open_file(name, &sealed)?)?;
+            show(id, indexes.files.get(&id).copied().unwrap_or_default(), &file);
+        }
+        Ok(())
+    })
+}
+
 /// Reads one index file.
-pub(super) fn read_index(repository: &Repository, indexes: &Holdings, id: model::Id) -> Result<IndexFile> {
+pub(super) fn read_index(repository: &Repository, indexes: &Holdings, id: Id) -> Result<IndexFile> {
     let name = FileName::new(FileKind::Index, id);
     parse_index(name, &repository.read_file(name, Holders::of(indexes, &id))?)
 }

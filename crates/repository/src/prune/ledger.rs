@@ -1,14 +1,17 @@
-//! Everything that the index files of all copies say, laid out for pruning: blobs in the order of their names, packs as
+//! Everything that the index files of all copies say, laid out for pruning: blobs by their names, packs as
 //! numbers, and which index file mentions which pack.
 //!
 //! Why not the engine's index: that one is the union of what may be used, lives in the cache, and knows nothing of packs
-//! that are marked. Here a blob takes 48 bytes, sets of blobs are single bits, and nothing is kept of a pack's blobs as
+//! that are marked. Here a blob takes 32 bytes, sets of blobs are single bits, and nothing is kept of a pack's blobs as
 //! a list.
+//!
+//! An id is kept as a [`Name`] of half its length. Whoever needs the id again has it from a listing or from the index file.
 //!
 //! An index file that every copy has is *common*. One that only some have is *surplus*: a prune that broke off left it
 //! there, an append-only copy kept it, or another copy is behind. What common files say goes first.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroU32;
 
 use format::{BlobKind, IndexFile, Moment, PackedBlob};
@@ -21,10 +24,45 @@ const HEADER_FIXED_BYTES: u64 = 4 + format::SEAL_OVERHEAD_BYTES as u64;
 const HEADER_ENTRY_BYTES: u64 = 37;
 const HEADER_ENTRY_COMPRESSED_BYTES: u64 = 41;
 
+/// Stands for an id: of 2^120 pairs of ids less than one has the same, and nobody who does not know this run's secret can
+/// make such a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name([u64; 2]);
+
+impl Name {
+    fn prefix(self) -> usize {
+        (self.0[0] >> 48) as usize
+    }
+}
+
+/// Gives ids their names: a product with a secret of this run, which spreads what differs.
+#[derive(Debug, Clone, Copy)]
+struct Naming {
+    secret: u128,
+}
+
+impl Default for Naming {
+    fn default() -> Self {
+        let part = || u128::from(RandomState::new().hash_one(0));
+        // Odd, so that no two ids meet that differ in their first half alone.
+        Self { secret: part() << 64 | part() | 1 }
+    }
+}
+
+impl Naming {
+    fn name(self, id: &Id) -> Name {
+        let (mut first, mut last) = ([0; 16], [0; 16]);
+        first.copy_from_slice(&id.as_bytes()[..16]);
+        last.copy_from_slice(&id.as_bytes()[16..]);
+        let name = u128::from_be_bytes(first).wrapping_mul(self.secret).wrapping_add(u128::from_be_bytes(last));
+        Name([(name >> 64) as u64, name as u64])
+    }
+}
+
 /// A place of a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Row {
-    pub(super) id: Id,
+    name: Name,
     /// The pack's number.
     pub(super) pack: u32,
     pub(super) offset: u32,
@@ -34,8 +72,9 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn entry(&self, kind: BlobKind) -> PackedBlob {
-        let Row { id, offset, length, .. } = *self;
+    /// The place as the pack's header has it, for whoever knows the id.
+    pub(super) fn entry(&self, kind: BlobKind, id: Id) -> PackedBlob {
+        let Row { offset, length, .. } = *self;
         PackedBlob { kind, id, offset, length, uncompressed_length: NonZeroU32::new(self.uncompressed_length) }
     }
 
@@ -43,8 +82,8 @@ impl Row {
         self.uncompressed_length != 0
     }
 
-    fn key(&self) -> (Id, u32, u32) {
-        (self.id, self.pack, self.offset)
+    fn key(&self) -> (Name, u32, u32) {
+        (self.name, self.pack, self.offset)
     }
 }
 
@@ -105,21 +144,22 @@ impl File {
     }
 }
 
-/// One kind's rows by id, pack and offset.
+/// One kind's rows by name, pack and offset.
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
+    naming: Naming,
     rows: Vec<Row>,
-    /// `starts[p]` is the first row whose id begins with a 16-bit prefix of at least `p`.
+    /// `starts[p]` is the first row whose name begins with a 16-bit prefix of at least `p`.
     starts: Vec<u32>,
 }
 
 impl Shelf {
-    fn new(mut rows: Vec<Row>) -> Self {
+    fn new(naming: Naming, mut rows: Vec<Row>) -> Self {
         rows.sort_unstable_by_key(Row::key);
         rows.dedup_by_key(|row| row.key());
         let mut starts = vec![0; (1 << 16) + 1];
         for row in &rows {
-            if let Some(count) = starts.get_mut(prefix(&row.id) + 1) {
+            if let Some(count) = starts.get_mut(row.name.prefix() + 1) {
                 *count += 1;
             }
         }
@@ -128,7 +168,7 @@ impl Shelf {
             before += *start;
             *start = before;
         }
-        Self { rows, starts }
+        Self { naming, rows, starts }
     }
 
     pub(super) fn rows(&self) -> &[Row] {
@@ -137,15 +177,28 @@ impl Shelf {
 
     /// The number of a name: its first row. None when no index file has it.
     pub(super) fn rank(&self, id: &Id) -> Option<usize> {
-        let (from, to) = (*self.starts.get(prefix(id))? as usize, *self.starts.get(prefix(id) + 1)? as usize);
-        let first = from + self.rows.get(from..to)?.partition_point(|row| row.id < *id);
-        (self.rows.get(first)?.id == *id).then_some(first)
+        let name = self.naming.name(id);
+        let (from, to) = (*self.starts.get(name.prefix())? as usize, *self.starts.get(name.prefix() + 1)? as usize);
+        let first = from + self.rows.get(from..to)?.partition_point(|row| row.name < name);
+        (self.rows.get(first)?.name == name).then_some(first)
+    }
+
+    /// The row of this number.
+    pub(super) fn row(&self, number: u32) -> Option<&Row> {
+        self.rows.get(number as usize)
+    }
+
+    /// The number of the row of this blob at this place.
+    pub(super) fn row_at(&self, blob: &PackedBlob, pack: usize) -> Option<usize> {
+        let rank = self.rank(&blob.id)?;
+        let is_it = |row: &Row| row.pack as usize == pack && row.offset == blob.offset;
+        Some(rank + self.places(rank).iter().position(is_it)?)
     }
 
     /// All places of the name at `rank`.
     pub(super) fn places(&self, rank: usize) -> &[Row] {
         let rest = self.rows.get(rank..).unwrap_or_default();
-        let count = rest.first().map_or(0, |first| rest.iter().take_while(|row| row.id == first.id).count());
+        let count = rest.first().map_or(0, |first| rest.iter().take_while(|row| row.name == first.name).count());
         rest.get(..count).unwrap_or_default()
     }
 
@@ -159,11 +212,6 @@ impl Shelf {
             (!places.is_empty()).then_some((at, places))
         })
     }
-}
-
-fn prefix(id: &Id) -> usize {
-    let bytes = id.as_bytes();
-    usize::from(u16::from_be_bytes([bytes[0], bytes[1]]))
 }
 
 /// Everything that index files and listings say.
@@ -185,6 +233,11 @@ impl Ledger {
             BlobKind::Data => &self.data,
             BlobKind::Tree => &self.trees,
         }
+    }
+
+    /// Forgets the places of blobs; packs and files stay.
+    pub(super) fn forget_blobs(&mut self) {
+        (self.data, self.trees) = (Shelf::default(), Shelf::default());
     }
 
     /// The pack of this number.
@@ -234,6 +287,7 @@ struct Seen {
 /// Collects index files.
 #[derive(Debug, Default)]
 pub(super) struct LedgerBuilder {
+    naming: Naming,
     numbers: HashMap<Id, u32>,
     packs: Vec<(Id, Seen)>,
     files: Vec<File>,
@@ -290,7 +344,8 @@ impl LedgerBuilder {
     fn mention(&mut self, pack: u32, blobs: &[PackedBlob]) -> Mention {
         for blob in blobs {
             let uncompressed_length = blob.uncompressed_length.map_or(0, NonZeroU32::get);
-            let row = Row { id: blob.id, pack, offset: blob.offset, length: blob.length, uncompressed_length };
+            let name = self.naming.name(&blob.id);
+            let row = Row { name, pack, offset: blob.offset, length: blob.length, uncompressed_length };
             match blob.kind {
                 BlobKind::Data => self.data.push(row),
                 BlobKind::Tree => self.trees.push(row),
@@ -304,7 +359,7 @@ impl LedgerBuilder {
         for id in listed.files.keys() {
             self.meet(*id);
         }
-        let Self { packs: met, mut files, mut data, mut trees, .. } = self;
+        let Self { naming, packs: met, mut files, mut data, mut trees, .. } = self;
         let mut order: Vec<u32> = (0..met.len() as u32).collect();
         order.sort_unstable_by_key(|number| met[*number as usize].0);
         let mut numbers = vec![0; met.len()];
@@ -317,7 +372,7 @@ impl LedgerBuilder {
             file.packs.iter_mut().chain(&mut file.marks).for_each(|one| one.pack = numbers[one.pack as usize]);
         }
         files.sort_unstable_by_key(|file| file.id);
-        let (data, trees) = (Shelf::new(data), Shelf::new(trees));
+        let (data, trees) = (Shelf::new(naming, data), Shelf::new(naming, trees));
         for row in data.rows.iter().chain(&trees.rows) {
             let pack = &mut packs[row.pack as usize];
             let entry = if row.is_compressed() { HEADER_ENTRY_COMPRESSED_BYTES } else { HEADER_ENTRY_BYTES };
@@ -415,6 +470,42 @@ mod tests {
         assert_eq!(ledger.shelf(BlobKind::Tree).names().count(), 1);
         assert_eq!(shelf.names().map(|(_, places)| places.len()).sum::<usize>(), shelf.rows().len());
         assert_eq!(ledger.number(&id(9)), Some(5));
+    }
+
+    #[test]
+    fn ids_that_differ_anywhere_have_names_of_their_own() {
+        assert_eq!(std::mem::size_of::<Row>(), 32, "the memory of a prune hangs on it");
+        let naming = Naming::default();
+        let mut ids: Vec<Id> = vec![Id::default()];
+        for bit in 0..256 {
+            let mut bytes = [0; 32];
+            bytes[bit / 8] = 1 << (bit % 8);
+            ids.push(Id::from_bytes(bytes));
+        }
+        let mut names: Vec<Name> = ids.iter().map(|id| naming.name(id)).collect();
+        assert_eq!(names, ids.iter().map(|id| naming.name(id)).collect::<Vec<_>>());
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ids.len());
+    }
+
+    #[test]
+    fn a_row_is_found_by_its_place_and_blobs_can_be_forgotten() {
+        let blobs = vec![blob(BlobKind::Data, 7, 0), blob(BlobKind::Data, 7, 50)];
+        let packs = vec![IndexedPack { id: id(1), blobs: blobs.clone() }, IndexedPack { id: id(2), blobs }];
+        let mut builder = LedgerBuilder::default();
+        builder.add(id(100), 1, true, &IndexFile { packs, ..IndexFile::default() });
+        let mut ledger = builder.build(&listings(&[]));
+        let shelf = ledger.shelf(BlobKind::Data);
+        for (pack, offset) in [(0, 0), (0, 50), (1, 0), (1, 50)] {
+            let row = shelf.rows()[shelf.row_at(&blob(BlobKind::Data, 7, offset), pack).unwrap()];
+            assert_eq!((row.pack as usize, row.offset), (pack, offset));
+        }
+        assert_eq!(shelf.row_at(&blob(BlobKind::Data, 7, 51), 0), None);
+        assert_eq!(shelf.row_at(&blob(BlobKind::Data, 8, 0), 0), None);
+        ledger.forget_blobs();
+        assert_eq!(ledger.shelf(BlobKind::Data).rank(&id(7)), None);
+        assert_eq!((ledger.packs.len(), ledger.files.len()), (2, 1));
     }
 
     #[test]

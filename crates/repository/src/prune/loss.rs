@@ -9,7 +9,7 @@ use format::{BlobKind, Tree};
 use model::Id;
 
 use super::bits::Bits;
-use super::blobs::{BlobReader, Tools, windows};
+use super::blobs::{BlobReader, LISTINGS_WINDOW_BYTES, Tools, windows};
 use super::used::Root;
 use crate::error::{Error, Result};
 
@@ -25,7 +25,7 @@ pub(super) fn refusal(reader: &BlobReader<'_>, roots: &[Root], lost: &HashSet<Lo
         reader,
         lost,
         clean: Bits::new(reader.ledger.shelf(BlobKind::Tree).rows().len()),
-        tools: Tools::default(),
+        tools: Tools::for_listings(),
     };
     let mut whose = String::from("a snapshot");
     let mut which = lost.iter().next().copied();
@@ -108,10 +108,10 @@ impl Search<'_> {
             return Ok(Entered::Clean);
         }
         let mut tree = None;
-        let mut wanted: Vec<_> = self.reader.wanted(BlobKind::Tree, rank).into_iter().collect();
-        for window in windows(&mut wanted) {
+        let mut wanted: Vec<_> = self.reader.wanted_tree(*id, rank).into_iter().collect();
+        for window in windows(self.reader.ledger, &mut wanted, LISTINGS_WINDOW_BYTES) {
             self.reader.read(&mut self.tools, &wanted, &window, |_, read| {
-                tree = read.ok().and_then(|(_, _, plain)| Tree::parse(plain).ok());
+                tree = read.ok().and_then(|plain| Tree::parse(plain).ok());
                 Ok(())
             })?;
         }

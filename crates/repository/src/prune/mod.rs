@@ -17,7 +17,7 @@
 //! | room | what it is for |
 //! |---|---|
 //! | `inspect` | locks, listings, and the reasons to go no further |
-//! | `ledger` | what index files and listings say, 48 bytes for each blob |
+//! | `ledger` | what index files and listings say, 32 bytes for each blob |
 //! | `blobs` | reading blobs, those beside each other together |
 //! | `used` | what the snapshots need, one bit for each blob |
 //! | `loss` | a name for what is missing: snapshot and path |
@@ -26,7 +26,8 @@
 //! | `repack`, `reindex`, `sweep` | new packs, new index files, removals |
 //! | `superset` | which copies let nothing be removed |
 //!
-//! Memory: the ledger, and while repacking two open packs for each thread and the queues of the copies.
+//! Memory: the ledger, and while repacking two open packs for each thread and the queues of the copies. Before index files are
+//! written anew, the ledger forgets its blobs.
 
 mod account;
 mod bits;
@@ -111,7 +112,7 @@ impl Pruning<'_> {
 
     /// Does it; nothing in a dry run. A refusal means that nothing was removed anywhere; after any other error the next
     /// prune finishes what this one began.
-    pub fn run(self) -> Result<PruneReport> {
+    pub fn run(mut self) -> Result<PruneReport> {
         if self.request.dry_run || self.decision.plan.is_empty() {
             let places = self.repository.copies().all().iter();
             let copies = places.map(|copy| untouched(copy.place())).collect();
@@ -138,7 +139,7 @@ impl Pruning<'_> {
     }
 
     /// New packs and new index files, on every copy.
-    fn add(&self) -> Result<Added> {
+    fn add(&mut self) -> Result<Added> {
         let copies = self.repository.copies();
         let fan_out = FanOut::start(copies, self.repository.cancel(), self.scene.guard.fence())?;
         for (pack, fate) in self.ledger.packs.iter().zip(&self.decision.fates) {
@@ -150,6 +151,7 @@ impl Pruning<'_> {
         }
         let press = reindex::Press::new(self.repository, &fan_out);
         let packs = repack::run(self, &fan_out, &press)?;
+        self.ledger.forget_blobs();
         reindex::run(self, &press)?;
         let indexes = press.finish()?;
         let copies = fan_out.finish();

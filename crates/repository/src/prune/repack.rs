@@ -8,7 +8,9 @@ use format::{BlobKind, Compressor, IndexedPack, PackWriter, PackedBlob};
 use model::Id;
 
 use super::Pruning;
-use super::blobs::{BlobReader, Tools, Wanted, windows};
+use super::blobs::{BlobReader, REPACK_WINDOW_BYTES, Tools, Wanted, windows};
+use super::inspect;
+use super::ledger::File;
 use super::loss;
 use super::plan::Fate;
 use super::reindex::Press;
@@ -26,9 +28,9 @@ pub(super) type Written = (Id, u64);
 
 /// Writes what is kept of packs that are repacked; gives the new packs.
 pub(super) fn run(pruning: &Pruning<'_>, fan_out: &FanOut<'_>, press: &Press<'_>) -> Result<Vec<Written>> {
-    let mut wanted = wanted(pruning);
-    let windows = windows(&mut wanted);
-    let bytes: u64 = wanted.iter().map(|one| u64::from(one.row.length)).sum();
+    let mut wanted = wanted(pruning)?;
+    let windows = windows(&pruning.ledger, &mut wanted, REPACK_WINDOW_BYTES);
+    let bytes: u64 = wanted.iter().map(|one| pruning.reader().sealed_bytes(one)).sum();
     pruning.repository.observer().progress().found(0, bytes);
     let mill = Mill { pruning, fan_out, press, buffers: Buffers::new(SPARE_PACKS_MAX), written: Mutex::default() };
     let (next, open) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
@@ -37,7 +39,7 @@ pub(super) fn run(pruning: &Pruning<'_>, fan_out: &FanOut<'_>, press: &Press<'_>
         let (mut tools, mut bench) = (Tools::default(), mill.bench());
         let reader = pruning.reader();
         while let Some(window) = windows.get(next.fetch_add(1, Ordering::Relaxed)) {
-            reader.read(&mut tools, &wanted, window, |one, read| match read {
+            reader.read_sealed(&mut tools, &wanted, window, |one, read| match read {
                 Ok((entry, sealed, plain)) => mill.store(&mut bench, entry, sealed, plain),
                 Err(_) => Err(mill.refuse(&reader, one)),
             })?;
@@ -49,20 +51,35 @@ pub(super) fn run(pruning: &Pruning<'_>, fan_out: &FanOut<'_>, press: &Press<'_>
     Ok(mill.written.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 
-/// Every place that is kept and lies in a pack that is repacked.
-fn wanted(pruning: &Pruning<'_>) -> Vec<Wanted> {
-    let mut wanted = Vec::new();
-    for kind in [BlobKind::Tree, BlobKind::Data] {
-        for (rank, row) in pruning.ledger.shelf(kind).rows().iter().enumerate() {
-            let is_moved = pruning.decision.fates.get(row.pack as usize) == Some(&Fate::Repack);
-            if is_moved && pruning.accounts.is_kept(kind, rank) {
-                // Any place of the name leads to the others, should this one be damaged.
-                let first = pruning.ledger.shelf(kind).rank(&row.id).unwrap_or(rank);
-                wanted.push(Wanted { kind, rank: first as u32, row: *row });
+/// Every place that is kept and lies in a pack that is repacked, with its id from the index files that mention the pack.
+fn wanted(pruning: &Pruning<'_>) -> Result<Vec<Wanted>> {
+    let is_moved = |number: usize| pruning.decision.fates.get(number) == Some(&Fate::Repack);
+    let mentions = |file: &&File| file.packs.iter().chain(&file.marks).any(|mention| is_moved(mention.pack as usize));
+    let files: Vec<Id> = pruning.ledger.files.iter().filter(mentions).map(|file| file.id).collect();
+    let found = Mutex::new(Vec::new());
+    inspect::each_index(pruning.repository, &pruning.scene.indexes, &files, |_, _, file| {
+        let marked = file.packs_to_delete.iter().map(|pack| (pack.id, &pack.blobs));
+        let packs = file.packs.iter().map(|pack| (pack.id, &pack.blobs)).chain(marked);
+        let moved = packs.filter_map(|(id, blobs)| Some((pruning.ledger.number(&id).filter(|n| is_moved(*n))?, blobs)));
+        let mut found = threads::lock(&found);
+        for (number, blob) in moved.flat_map(|(number, blobs)| blobs.iter().map(move |blob| (number, blob))) {
+            let row = pruning.ledger.shelf(blob.kind).row_at(blob, number);
+            if let Some(row) = row.filter(|row| pruning.accounts.is_kept(blob.kind, *row)) {
+                found.push(Wanted { id: blob.id, kind: blob.kind, row: row as u32 });
             }
         }
+    })?;
+    let mut wanted = found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // Several files may mention a pack.
+    wanted.sort_unstable_by_key(|one| (one.kind == BlobKind::Tree, one.row));
+    wanted.dedup_by_key(|one| (one.kind, one.row));
+    let moved = pruning.accounts.packs.iter().enumerate().filter(|(number, _)| is_moved(*number));
+    let expected: u64 = moved.map(|(_, sums)| sums.kept.blobs).sum();
+    if wanted.len() as u64 == expected {
+        return Ok(wanted);
     }
-    wanted
+    let why = format!("index files named {expected} blobs of packs to be repacked before, and {} now", wanted.len());
+    Err(Error::Refused { why, hint: "nothing was removed; `triplicate check` says what is wrong".to_owned() })
 }
 
 struct Mill<'a> {
@@ -141,7 +158,7 @@ impl Mill<'_> {
 
     /// A blob that is needed and that no copy has sound.
     fn refuse(&self, reader: &BlobReader<'_>, one: &Wanted) -> Error {
-        let lost = [(one.kind, one.row.id)].into();
+        let lost = [(one.kind, one.id)].into();
         loss::refusal(reader, &self.pruning.scene.roots, &lost).unwrap_or_else(|error| error)
     }
 }

@@ -11,7 +11,7 @@ use format::{BlobKind, Tree};
 use model::Id;
 
 use super::bits::Bits;
-use super::blobs::{BlobReader, Tools, Wanted, windows};
+use super::blobs::{BlobReader, LISTINGS_WINDOW_BYTES, Tools, Wanted, windows};
 use super::loss::{self, Lost};
 use crate::error::Result;
 use crate::threads;
@@ -64,7 +64,7 @@ impl Walk<'_> {
     /// A tree that is needed; it is read with the next level when it was not met before.
     fn meet(&self, id: &Id, next: &mut Vec<Wanted>) {
         let rank = self.reader.ledger.shelf(BlobKind::Tree).rank(id);
-        match rank.and_then(|rank| Some((rank, self.reader.wanted(BlobKind::Tree, rank)?))) {
+        match rank.and_then(|rank| Some((rank, self.reader.wanted_tree(*id, rank)?))) {
             Some((rank, wanted)) => {
                 if self.used.trees.insert(rank) {
                     next.push(wanted);
@@ -83,18 +83,18 @@ impl Walk<'_> {
 
     /// Reads one level and gives the next.
     fn read(&self, mut level: Vec<Wanted>) -> Result<Vec<Wanted>> {
-        let windows = windows(&mut level);
+        let windows = windows(self.reader.ledger, &mut level, LISTINGS_WINDOW_BYTES);
         let progress = self.reader.repository.observer().progress();
         progress.found(level.len() as u64, 0);
         let (next_window, below) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
         threads::run(threads::count().max(READERS_MIN).min(windows.len()), |_| {
-            let (mut tools, mut next) = (Tools::default(), Vec::new());
+            let (mut tools, mut next) = (Tools::for_listings(), Vec::new());
             while let Some(window) = windows.get(next_window.fetch_add(1, Ordering::Relaxed)) {
                 self.reader.read(&mut tools, &level, window, |wanted, read| {
-                    let tree = read.ok().and_then(|(_, _, plain)| Tree::parse(plain).ok());
+                    let tree = read.ok().and_then(|plain| Tree::parse(plain).ok());
                     match tree {
                         Some(tree) => self.note(&tree, &mut next),
-                        None => self.lose(BlobKind::Tree, wanted.row.id),
+                        None => self.lose(BlobKind::Tree, wanted.id),
                     }
                     Ok(())
                 })?;
