@@ -60,8 +60,8 @@ pub use names::{FileKind, FileName};
 pub use node::{Node, NodeKind, is_safe_child_name};
 pub use pack::{PackedBlob, open_blob, open_blob_into};
 pub use pack_header::{
-    HEADER_BYTES_MAX, HEADER_EAGER_BYTES, HEADER_LENGTH_FIELD_BYTES, HeaderRead, PACK_BLOBS_MAX, header_length,
-    parse_header,
+    HEADER_BYTES_MAX, HEADER_EAGER_BYTES, HEADER_LENGTH_FIELD_BYTES, HeaderRead, PACK_BLOBS_MAX, PACK_FRAME_BYTES,
+    header_length, parse_header,
 };
 pub use pack_writer::{ClosedPack, FinishedPack, PackWriter};
 pub use polynomial::Polynomial;

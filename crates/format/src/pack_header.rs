@@ -25,6 +25,17 @@ pub const HEADER_EAGER_BYTES: usize = 8 << 10;
 const PLAIN_ENTRY_BYTES: usize = 1 + 4 + Id::LENGTH;
 const COMPRESSED_ENTRY_BYTES: usize = PLAIN_ENTRY_BYTES + 4;
 
+/// Bytes of a pack beside its blobs and their entries: the header's seal and its length.
+pub const PACK_FRAME_BYTES: u64 = (SEAL_OVERHEAD_BYTES + HEADER_LENGTH_FIELD_BYTES) as u64;
+
+impl PackedBlob {
+    /// Bytes that the blob takes in a pack: its own, and those of its entry in the header.
+    pub fn bytes_with_entry(&self) -> u64 {
+        let entry = if self.uncompressed_length.is_some() { COMPRESSED_ENTRY_BYTES } else { PLAIN_ENTRY_BYTES };
+        u64::from(self.length) + entry as u64
+    }
+}
+
 /// The most blobs that a pack's header can hold.
 pub const PACK_BLOBS_MAX: usize = (HEADER_BYTES_MAX - SEAL_OVERHEAD_BYTES) / COMPRESSED_ENTRY_BYTES;
 

@@ -59,6 +59,7 @@
 //! time (a machine that slept) ends that process's work before its next destructive step.
 
 pub mod backup;
+mod bits;
 pub mod browse;
 mod buffers;
 mod cache_folder;

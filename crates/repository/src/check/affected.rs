@@ -8,11 +8,11 @@ use std::sync::Arc;
 use format::{BlobKind, FileName, Node, NodeKind, Tree};
 use model::Id;
 
-use super::bits::Bits;
 use super::catalog::Catalog;
 use super::graph::{Graph, Reached};
 use super::report::{Affected, Loss};
 use super::session::Session;
+use crate::bits::Bits;
 use crate::error::Result;
 
 /// Paths named for each snapshot.

@@ -5,26 +5,10 @@
 
 use std::ops::Range;
 
-use format::{BlobKind, IndexedPack, PackedBlob};
+use format::{BlobKind, IndexedPack, PACK_FRAME_BYTES, PackedBlob};
 use model::Id;
 
-use super::bits::Bits;
-
-/// Bytes of a pack that are no blob: the header's length, its seal, and an entry for each blob.
-const HEADER_LENGTH_BYTES: u64 = 4;
-const HEADER_ENTRY_BYTES: u64 = 37;
-const HEADER_ENTRY_COMPRESSED_BYTES: u64 = 41;
-
-/// Bytes of a pack beside its blobs and their entries.
-pub(crate) fn pack_frame_bytes() -> u64 {
-    HEADER_LENGTH_BYTES + format::SEAL_OVERHEAD_BYTES as u64
-}
-
-/// Bytes that a blob takes in a pack: its own, and those of its entry in the header.
-pub(crate) fn pack_entry_bytes(blob: &PackedBlob) -> u64 {
-    let is_compressed = blob.uncompressed_length.is_some();
-    u64::from(blob.length) + if is_compressed { HEADER_ENTRY_COMPRESSED_BYTES } else { HEADER_ENTRY_BYTES }
-}
+use crate::bits::Bits;
 
 /// A pack that an index names.
 #[derive(Debug, Clone)]
@@ -211,7 +195,7 @@ pub(super) fn fit(catalog: &Catalog, pack: &CatalogPack) -> Misfit {
     };
     let mut misfit = Misfit::default();
     let mut end = 0u64;
-    let mut needed = pack_frame_bytes();
+    let mut needed = PACK_FRAME_BYTES;
     for number in pack.blobs.clone() {
         let Some(blob) = catalog.blob(number) else { continue };
         let (offset, length) = (u64::from(blob.offset), u64::from(blob.length));
@@ -223,7 +207,7 @@ pub(super) fn fit(catalog: &Catalog, pack: &CatalogPack) -> Misfit {
         } else {
             end = offset + length;
         }
-        needed += pack_entry_bytes(blob);
+        needed += blob.bytes_with_entry();
     }
     if misfit.why.is_none() && needed != size {
         misfit.why = Some(format!("it has {size} bytes, and by the index it should have {needed}"));
@@ -273,7 +257,7 @@ mod tests {
         assert!(holders.contains(&id(1)) && holders.contains(&id(2)));
         assert_eq!(catalog.rank(Tree, &id(7)), Some(0));
         assert_eq!(catalog.rank(Tree, &id(8)), None);
-        let mut bad = Bits::new(catalog.len());
+        let bad = Bits::new(catalog.len());
         let numbers: Vec<usize> = catalog.numbers(rank).collect();
         bad.insert(numbers[0]);
         assert!(!catalog.is_lost(Data, &id(7), &bad));

@@ -3,7 +3,7 @@
 //! Names and file contents are not kept: about 16 bytes for each tree and 4 for each sub-folder. So trees can be read
 //! in the order in which they lie in packs, each pack once.
 
-use super::bits::Bits;
+use crate::bits::Bits;
 
 /// What one tree says, in ranks of the catalog.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,8 +65,8 @@ impl Graph {
 
     /// Follows every root. With its own stack: trees may be nested more deeply than a thread's stack is.
     pub(super) fn reach(&self, roots: impl IntoIterator<Item = usize>) -> Reached {
-        let mut seen = Bits::new(self.spans.len());
-        let mut affected = Bits::new(self.spans.len());
+        let seen = Bits::new(self.spans.len());
+        let affected = Bits::new(self.spans.len());
         let mut trees = 0;
         let mut stack: Vec<(usize, usize)> = Vec::new();
         for root in roots {

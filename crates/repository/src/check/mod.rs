@@ -10,7 +10,6 @@
 //! copies beside each other: [`compare`].
 
 mod affected;
-mod bits;
 pub(crate) mod catalog;
 mod compare;
 pub(crate) mod crew;
@@ -31,6 +30,7 @@ use destinations::Destination;
 use format::BlobKind;
 use model::Id;
 
+use crate::bits::Bits;
 use crate::buffers::Buffers;
 use crate::error::{Error, Result};
 use crate::locks::LockMode;
@@ -40,7 +40,6 @@ use crate::records::read::PacksSeen;
 use crate::repository::Repository;
 use crate::threads;
 use affected::Naming;
-use bits::Bits;
 use catalog::Catalog;
 use compare::Side;
 use graph::Graph;
@@ -51,7 +50,7 @@ use structure::{Listings, Structure};
 
 pub use report::{Affected, CheckReport, CopyReport, Counts, Finding, Lacking, Loss};
 pub use rolling::{Rolling, RollingCounts};
-pub use subset::{ReadData, Subset, parse_size};
+pub use subset::{ReadData, Subset};
 
 /// What to check.
 #[derive(Debug, Clone, Default)]

@@ -8,10 +8,10 @@ use destinations::Span;
 use format::{BlobKind, FileName, Hasher, HeaderRead, NodeKind, PackedBlob, Tree};
 use model::Id;
 
-use super::bits::Bits;
 use super::catalog::{Catalog, CatalogPack};
 use super::graph::TreeFacts;
 use super::place::{Place, Read, Trouble, WRONG_NAME};
+use crate::bits::Bits;
 use crate::buffers::Buffers;
 use crate::opener::Opener;
 use crate::threads;

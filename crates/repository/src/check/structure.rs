@@ -10,11 +10,11 @@ use destinations::{Listed, Span};
 use format::{Config, FileKind, FileName, IndexFile, KeyFile, Snapshot};
 use model::Id;
 
-use super::bits::Bits;
 use super::catalog::{Catalog, CatalogBuilder, fit};
 use super::crew;
 use super::place::{Place, Read, Trouble, damaged};
 use super::session::Session;
+use crate::bits::Bits;
 use crate::error::Result;
 
 /// Small files read at the same time.
@@ -154,7 +154,7 @@ fn index(session: &mut Session<'_>, listings: &Listings) -> Result<Catalog> {
 
 /// Every pack of the index is there with the right size; what no index names is counted.
 fn packs(session: &mut Session<'_>, catalog: &Catalog, listed: &[Listed]) -> Bits {
-    let mut bad = Bits::new(catalog.len());
+    let bad = Bits::new(catalog.len());
     for pack in catalog.packs() {
         let misfit = fit(catalog, pack);
         misfit.impossible.iter().for_each(|number| {

@@ -9,6 +9,7 @@ use model::Id;
 
 use super::rolling::Rolling;
 use crate::error::Error;
+use crate::filter::parse_size;
 
 /// restic counts groups by a pack id's first byte, so there can be no more of them.
 const GROUPS_MAX: u32 = 256;
@@ -68,9 +69,9 @@ impl FromStr for Subset {
             return Ok(Subset::Percent(percent));
         }
         match parse_size(text) {
-            Some(0) => Err(refused("a size is above 0")),
-            Some(bytes) => Ok(Subset::Bytes(bytes)),
-            None => Err(refused("use `n/t`, `x%`, or a size such as `50M`")),
+            Ok(0) => Err(refused("a size is above 0")),
+            Ok(bytes) => Ok(Subset::Bytes(bytes)),
+            Err(_) => Err(refused("use `n/t`, `x%`, or a size such as `50M`")),
         }
     }
 }
@@ -83,21 +84,6 @@ impl fmt::Display for Subset {
             Subset::Bytes(bytes) => write!(f, "{bytes}"),
         }
     }
-}
-
-/// Bytes with restic's suffixes: powers of 1024, in either case, with or without a trailing `b`.
-pub fn parse_size(text: &str) -> Option<u64> {
-    let digits_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(digits_end);
-    let shift = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        "t" | "tb" | "tib" => 40,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 impl Subset {

@@ -64,7 +64,7 @@ fn is_copy_already(repository: &Repository, place: &Arc<dyn Destination>) -> Res
 }
 
 /// The `config` as it lies on the copies, opened and compared: its bytes have no hash for a name.
-fn sound_config(repository: &Repository) -> Result<Bytes> {
+pub(crate) fn sound_config(repository: &Repository) -> Result<Bytes> {
     repository.copies().read(FileName::CONFIG, Span::Whole, Holders::ALL, |bytes| {
         let opened = repository.master().open(&bytes).and_then(|plain| format::Config::parse(&plain));
         match opened {

@@ -143,20 +143,22 @@ impl Excludes {
     }
 }
 
-/// A number of bytes as restic writes it for `--exclude-larger-than`: digits and `k`, `m`, `g` or `t` (powers of 1024).
+/// A number of bytes: digits and restic's `k`, `m`, `g` or `t` (powers of 1024) in either case, also as `kb` or `KiB`.
 pub fn parse_size(text: &str) -> Result<u64, ExcludeError> {
     let refused = |why| ExcludeError { given: text.to_owned(), why };
-    let (digits, unit) = match text.char_indices().next_back() {
-        Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
-        Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
-        Some((at, 'g' | 'G')) => (&text[..at], 1 << 30),
-        Some((at, 't' | 'T')) => (&text[..at], 1_u64 << 40),
-        Some((at, 'b' | 'B')) => (&text[..at], 1),
-        _ => (text, 1),
+    let digits_end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(digits_end);
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        "t" | "tb" | "tib" => 1_u64 << 40,
+        _ => 0,
     };
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    if digits.is_empty() || factor == 0 {
         return Err(refused("a size is digits and one of `k`, `m`, `g`, `t`, such as `500m`"));
     }
     let number: u64 = digits.parse().map_err(|_| refused("the number is too large"))?;
-    number.checked_mul(unit).ok_or_else(|| refused("the number is too large"))
+    number.checked_mul(factor).ok_or_else(|| refused("the number is too large"))
 }

@@ -6,10 +6,10 @@
 
 use format::BlobKind;
 
-use super::bits::Bits;
 use super::ledger::{Ledger, Pack, Row, Standing};
 use super::report::Amount;
 use super::used::Used;
+use crate::bits::Bits;
 
 /// What a pack holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

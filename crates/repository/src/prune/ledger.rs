@@ -19,11 +19,6 @@ use model::Id;
 
 use crate::copies::status::Holdings;
 
-/// Bytes of a pack that are no blob: its header's length, the header's seal, and an entry for each blob.
-const HEADER_FIXED_BYTES: u64 = 4 + format::SEAL_OVERHEAD_BYTES as u64;
-const HEADER_ENTRY_BYTES: u64 = 37;
-const HEADER_ENTRY_COMPRESSED_BYTES: u64 = 41;
-
 /// Stands for an id: of 2^120 pairs of ids less than one has the same, and nobody who does not know this run's secret can
 /// make such a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -373,11 +368,13 @@ impl LedgerBuilder {
         }
         files.sort_unstable_by_key(|file| file.id);
         let (data, trees) = (Shelf::new(naming, data), Shelf::new(naming, trees));
-        for row in data.rows.iter().chain(&trees.rows) {
-            let pack = &mut packs[row.pack as usize];
-            let entry = if row.is_compressed() { HEADER_ENTRY_COMPRESSED_BYTES } else { HEADER_ENTRY_BYTES };
-            pack.rows += 1;
-            pack.expected_size += u64::from(row.length) + entry;
+        for (kind, shelf) in [(BlobKind::Data, &data), (BlobKind::Tree, &trees)] {
+            for row in &shelf.rows {
+                let pack = &mut packs[row.pack as usize];
+                pack.rows += 1;
+                // The size of an entry does not depend on the id in it.
+                pack.expected_size += row.entry(kind, Id::default()).bytes_with_entry();
+            }
         }
         Ledger { packs, files, everyone: listed.asked, data, trees }
     }
@@ -399,7 +396,7 @@ fn pack((id, seen): &(Id, Seen), listed: &Holdings) -> Pack {
         copies: held.copies,
         size: held.size,
         other_size: held.other_size,
-        expected_size: HEADER_FIXED_BYTES,
+        expected_size: format::PACK_FRAME_BYTES,
         rows: 0,
     }
 }

@@ -8,9 +8,9 @@ use std::collections::HashSet;
 use format::{BlobKind, Tree};
 use model::Id;
 
-use super::bits::Bits;
 use super::blobs::{BlobReader, LISTINGS_WINDOW_BYTES, Tools, windows};
 use super::used::Root;
+use crate::bits::Bits;
 use crate::error::{Error, Result};
 
 /// How deeply folders are followed by name.

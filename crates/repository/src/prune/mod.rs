@@ -30,7 +30,6 @@
 //! written anew, the ledger forgets its blobs.
 
 mod account;
-mod bits;
 mod blobs;
 mod inspect;
 mod ledger;

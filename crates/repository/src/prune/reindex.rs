@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use format::{FileKind, FileName, IndexFile, IndexedPack, MarkedPack, Moment};
 
 use super::Pruning;
-use super::bits::Bits;
+use crate::bits::Bits;
 use super::inspect::read_index;
 use super::ledger::{File, Ledger, Mention};
 use super::plan::Fate;

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use format::{BlobKind, Tree};
 use model::Id;
 
-use super::bits::Bits;
 use super::blobs::{BlobReader, LISTINGS_WINDOW_BYTES, Tools, Wanted, windows};
 use super::loss::{self, Lost};
+use crate::bits::Bits;
 use crate::error::Result;
 use crate::threads;
 

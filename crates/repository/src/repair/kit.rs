@@ -7,10 +7,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use destinations::Span;
-use format::{Config, FileKind, FileName};
+use format::{FileKind, FileName};
 
 use crate::copies::Holders;
+use crate::copies::add::sound_config;
 use crate::error::{Error, Result};
 use crate::repository::Repository;
 
@@ -41,15 +41,7 @@ impl KitFiles {
     pub fn of(repository: &Repository) -> Result<Self> {
         let copies = repository.copies();
         let key = copies.read_whole(FileName::new(FileKind::Key, repository.key_id()), Holders::ALL)?;
-        let config = copies.read(FileName::CONFIG, Span::Whole, Holders::ALL, |bytes| {
-            let opened = repository.master().open(&bytes).and_then(|plain| Config::parse(&plain));
-            match opened {
-                Ok(config) if &config == repository.config() => Ok(bytes),
-                Ok(_) => Err("it is another repository's".to_owned()),
-                Err(error) => Err(error.to_string()),
-            }
-        })?;
-        Ok(Self { config, key })
+        Ok(Self { config: sound_config(repository)?, key })
     }
 
     /// As lines of text.

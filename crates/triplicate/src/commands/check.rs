@@ -1,8 +1,9 @@
 //! `check`: whether each copy on its own gives every snapshot back.
 
 use repository::check::{
-    Affected, CheckReport, CheckRequest, CopyReport, Loss, ReadData, Rolling, RollingCounts, Subset, check, parse_size,
+    Affected, CheckReport, CheckRequest, CopyReport, Loss, ReadData, Rolling, RollingCounts, Subset, check,
 };
+use repository::filter::parse_size;
 use repository::locks::LockMode;
 use serde_json::{Value, json};
 
@@ -43,7 +44,10 @@ fn days(text: &str) -> Result<u32, String> {
 }
 
 fn size(text: &str) -> Result<u64, String> {
-    parse_size(text).filter(|bytes| *bytes > 0).ok_or_else(|| format!("`{text}` is no size such as `500M` or `5G`"))
+    parse_size(text)
+        .ok()
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| format!("`{text}` is no size such as `500M` or `5G`"))
 }
 
 pub(super) fn subset(text: &str) -> Result<Subset, String> {

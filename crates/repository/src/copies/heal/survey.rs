@@ -8,12 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use destinations::Span;
-use format::{BlobKind, Config, FileKind, FileName, Hasher, IndexFile, Snapshot};
+use format::{BlobKind, Config, FileKind, FileName, Hasher, IndexFile, PACK_FRAME_BYTES, PackedBlob, Snapshot};
 use model::Id;
 
 use super::HealRequest;
 use crate::buffers::Buffers;
-use crate::check::catalog::{pack_entry_bytes, pack_frame_bytes};
 use crate::check::place::{NOT_THERE, Place, Read, Trouble, WRONG_NAME, damaged};
 use crate::check::{ReadData, crew, feed};
 use crate::copies::CopySet;
@@ -248,8 +247,8 @@ impl Surveyor<'_> {
         }
         for pack in &file.packs {
             let known =
-                self.survey.indexed.entry(pack.id).or_insert(Indexed { size: pack_frame_bytes(), has_trees: false });
-            known.size += pack.blobs.iter().map(pack_entry_bytes).sum::<u64>();
+                self.survey.indexed.entry(pack.id).or_insert(Indexed { size: PACK_FRAME_BYTES, has_trees: false });
+            known.size += pack.blobs.iter().map(PackedBlob::bytes_with_entry).sum::<u64>();
             known.has_trees |= pack.blobs.iter().any(|blob| blob.kind == BlobKind::Tree);
         }
     }
