@@ -76,6 +76,7 @@ mod observer;
 mod open;
 mod opener;
 mod pace;
+mod packing;
 pub mod prune;
 pub mod records;
 pub mod repair;

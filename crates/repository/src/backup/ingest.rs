@@ -10,22 +10,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use format::{
-    BlobKind, ClosedPack, Compression, Compressor, FileKind, FinishedPack, IndexFile, IndexedPack, PackWriter, Proof,
-};
+use format::{BlobKind, ClosedPack, Compression, Compressor, FinishedPack, IndexedPack, PackWriter, Proof};
 use model::Id;
 
 use crate::buffers::Buffers;
 use crate::copies::fan_out::FanOut;
 use crate::error::{Error, Result};
+use crate::index::press::Press;
+use crate::packing;
 use crate::repository::Indexed;
 use crate::threads;
-
-/// A pack is finished when it is at least this long (restic's default).
-pub(super) const PACK_BYTES_TARGET: usize = 16 << 20;
-
-/// Blobs in one index file at the most (restic's figure).
-const INDEX_BLOBS_MAX: usize = 50_000;
 
 /// An index file is written at least this often, so that a broken run's packs can be used by the next.
 const INDEX_INTERVAL: Duration = Duration::from_secs(5 * 60);
@@ -58,19 +52,13 @@ pub(super) struct Ingest<'a> {
     compression: Compression,
     verify: bool,
     claimed: Vec<Mutex<HashSet<(BlobKind, Id)>>>,
-    index: Mutex<OpenIndex>,
+    index: Press<'a>,
     /// A full pack that waits for another one, to be hashed together.
     unnamed: Mutex<Option<ClosedPack>>,
     buffers: Buffers,
     /// For windows of large files.
     pub(super) windows: Buffers,
     pub(super) stored: Stored,
-}
-
-struct OpenIndex {
-    packs: Vec<IndexedPack>,
-    blobs: usize,
-    written_at: Duration,
 }
 
 /// One worker's tools and open packs.
@@ -90,14 +78,13 @@ impl<'a> Ingest<'a> {
         compression: Compression,
         verify: bool,
     ) -> Self {
-        let written_at = indexed.repository.clock().monotonic();
         Self {
             indexed,
             fan_out,
             compression,
             verify,
             claimed: (0..CLAIM_SHARDS).map(|_| Mutex::default()).collect(),
-            index: Mutex::new(OpenIndex { packs: Vec::new(), blobs: 0, written_at }),
+            index: Press::new(indexed.repository, Some(INDEX_INTERVAL)),
             unnamed: Mutex::default(),
             buffers: Buffers::new(SPARE_PACKS_MAX),
             windows: Buffers::new(SPARE_WINDOWS_MAX),
@@ -156,7 +143,7 @@ impl<'a> Ingest<'a> {
         count.fetch_add(1, Ordering::Relaxed);
         self.stored.plain_bytes.fetch_add(plain.len() as u64, Ordering::Relaxed);
         self.stored.packed_bytes.fetch_add(u64::from(entry.length), Ordering::Relaxed);
-        if pack.size_bytes() >= PACK_BYTES_TARGET || pack.is_full() {
+        if packing::is_done(pack) {
             let full = std::mem::replace(pack, PackWriter::reusing(self.buffers.take()));
             self.close(full)?;
         }
@@ -165,8 +152,7 @@ impl<'a> Ingest<'a> {
 
     /// Completes a pack. Two at a time are named and handed over.
     fn close(&self, pack: PackWriter) -> Result<()> {
-        let closed = pack.close(self.indexed.repository.master());
-        let closed = closed.map_err(|source| Error::Format { what: "new pack".to_owned(), source })?;
+        let closed = pack.close(self.indexed.repository.master()).map_err(packing::unusable)?;
         let mut unnamed = threads::lock(&self.unnamed);
         let Some(waiting) = unnamed.take() else {
             *unnamed = Some(closed);
@@ -181,55 +167,21 @@ impl<'a> Ingest<'a> {
         let Some(fan_out) = &self.fan_out else { return Ok(()) };
         for FinishedPack { id, bytes, blobs } in packs {
             fan_out.pack(id, self.buffers.share(bytes))?;
-            let now = self.indexed.repository.clock().monotonic();
-            let mut open = threads::lock(&self.index);
-            open.blobs += blobs.len();
-            open.packs.push(IndexedPack { id, blobs });
-            if open.blobs >= INDEX_BLOBS_MAX || now.saturating_sub(open.written_at) >= INDEX_INTERVAL {
-                open.written_at = now;
-                open.blobs = 0;
-                let packs = std::mem::take(&mut open.packs);
-                // Under the lock, so that no later index overtakes: each copy's queue keeps the order of handing over.
-                self.write_index(fan_out, packs)?;
-            }
+            self.index.index(fan_out, IndexedPack { id, blobs })?;
         }
         Ok(())
-    }
-
-    fn write_index(&self, fan_out: &FanOut<'_>, packs: Vec<IndexedPack>) -> Result<()> {
-        if packs.is_empty() {
-            return Ok(());
-        }
-        let file = IndexFile { packs, ..IndexFile::default() };
-        let (name, bytes) = self.indexed.repository.seal_file(FileKind::Index, &file.to_bytes());
-        fan_out.put(name, bytes)
     }
 
     /// Gathers the workers' unfinished packs into as few packs as possible, and writes the last index.
     pub(super) fn flush(&self, benches: Vec<Bench>) -> Result<()> {
         let (data, trees): (Vec<_>, Vec<_>) = benches.into_iter().map(|bench| (bench.data, bench.trees)).unzip();
         for packs in [data, trees] {
-            let mut gathered = PackWriter::new();
-            for pack in packs {
-                for entry in pack.blobs() {
-                    let sealed = pack.sealed_blob(entry);
-                    gathered
-                        .push_sealed(entry.kind, entry.id, sealed, entry.uncompressed_length)
-                        .map_err(|source| Error::Format { what: "new pack".to_owned(), source })?;
-                    if gathered.size_bytes() >= PACK_BYTES_TARGET || gathered.is_full() {
-                        self.close(std::mem::take(&mut gathered))?;
-                    }
-                }
-            }
-            if !gathered.is_empty() {
-                self.close(gathered)?;
-            }
+            packing::gather(packs, |pack| self.close(pack))?;
         }
         let unnamed = threads::lock(&self.unnamed).take();
         self.hand_over(ClosedPack::name_each(unnamed.into_iter().collect()))?;
         if let Some(fan_out) = &self.fan_out {
-            let packs = std::mem::take(&mut threads::lock(&self.index).packs);
-            self.write_index(fan_out, packs)?;
+            self.index.finish(fan_out)?;
         }
         Ok(())
     }

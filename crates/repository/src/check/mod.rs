@@ -10,7 +10,7 @@
 //! copies beside each other: [`compare`].
 
 mod affected;
-pub(crate) mod catalog;
+mod catalog;
 mod compare;
 pub(crate) mod crew;
 pub(crate) mod feed;

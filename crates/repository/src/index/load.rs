@@ -116,11 +116,14 @@ fn tell(repository: &Repository, id: Id, held: Held, error: &Error) {
 }
 
 /// Reads one index file.
-pub(super) fn read(copies: &CopySet, master: &MasterKey, id: Id, holders: Holders) -> Result<IndexFile> {
+pub(crate) fn read(copies: &CopySet, master: &MasterKey, id: Id, holders: Holders) -> Result<IndexFile> {
     let name = FileName::new(FileKind::Index, id);
-    let malformed = |source| Error::Format { what: format!("index file `{}`", name.path()), source };
-    let sealed = copies.read_whole(name, holders)?;
-    let plain = format::open_file(master, &sealed)
-        .map_err(|source| Error::Format { what: format!("file `{}`", name.path()), source })?;
-    IndexFile::parse(&plain).map_err(malformed)
+    open(master, name, &copies.read_whole(name, holders)?)
+}
+
+/// Opens the bytes of an index file.
+pub(crate) fn open(master: &MasterKey, name: FileName, sealed: &[u8]) -> Result<IndexFile> {
+    let error = |what: &str, source| Error::Format { what: format!("{what} `{}`", name.path()), source };
+    let plain = format::open_file(master, sealed).map_err(|source| error("file", source))?;
+    IndexFile::parse(&plain).map_err(|source| error("index file", source))
 }

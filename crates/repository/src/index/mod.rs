@@ -2,7 +2,7 @@
 //!
 //! Where there is a cache, the records lie there, sorted and sealed, and memory holds a small guide to them; where there
 //! is none, they lie in memory. Index files are the truth: the cache is made from them and only from them, each of them
-//! is read once, and what is damaged in the cache is read from them again. Nothing here writes to a copy.
+//! is read once, and what is damaged in the cache is read from them again. Nothing here writes to a copy but `press`.
 //!
 //! | room | what it knows |
 //! |---|---|
@@ -13,6 +13,7 @@
 //! | `shelf` | records in memory |
 //! | `merge` | several of these in one order |
 //! | `reread` | the way back when the cache fails in use |
+//! | `press` | new index files, for whoever writes packs or takes them away |
 
 mod block;
 mod cached;
@@ -21,6 +22,7 @@ mod layout;
 pub mod load;
 mod merge;
 mod part;
+pub(crate) mod press;
 mod record;
 mod reread;
 mod shelf;

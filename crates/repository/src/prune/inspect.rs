@@ -17,6 +17,7 @@ use super::used::Root;
 use crate::copies::Holders;
 use crate::copies::status::{Held, Holdings};
 use crate::error::{Error, Result};
+use crate::index::load;
 use crate::locks::{Guard, LockMode};
 use crate::repository::Repository;
 use crate::threads;
@@ -151,19 +152,9 @@ pub(super) fn each_index(
             let sealed = repository.copies().read_whole(name, Holders::of(indexes, &id))?;
             // The text of one file is many times as long as what is kept of it: one at a time.
             let _one = threads::lock(&one);
-            let file = parse_index(name, &repository.open_file(name, &sealed)?)?;
+            let file = load::open(repository.master(), name, &sealed)?;
             show(id, indexes.files.get(&id).copied().unwrap_or_default(), &file);
         }
         Ok(())
     })
-}
-
-/// Reads one index file.
-pub(super) fn read_index(repository: &Repository, indexes: &Holdings, id: Id) -> Result<IndexFile> {
-    let name = FileName::new(FileKind::Index, id);
-    parse_index(name, &repository.read_file(name, Holders::of(indexes, &id))?)
-}
-
-fn parse_index(name: FileName, plain: &[u8]) -> Result<IndexFile> {
-    IndexFile::parse(plain).map_err(|source| Error::Format { what: format!("index file `{}`", name.path()), source })
 }

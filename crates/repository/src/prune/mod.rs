@@ -54,6 +54,7 @@ use self::plan::{Decision, Fate};
 use crate::copies::fan_out::{CopyOutcome, FanOut};
 use crate::copies::status::Holdings;
 use crate::error::{Error, Result};
+use crate::index::press::Press;
 use crate::repository::Repository;
 
 pub use report::{Amount, CopyPruned, Packs, Plan, PruneReport};
@@ -148,11 +149,11 @@ impl Pruning<'_> {
                 numbers.for_each(|number| fan_out.fetch(number, FileName::pack(pack.id), pack.copies));
             }
         }
-        let press = reindex::Press::new(self.repository, &fan_out);
+        let press = Press::new(self.repository, None);
         let packs = repack::run(self, &fan_out, &press)?;
         self.ledger.forget_blobs();
-        reindex::run(self, &press)?;
-        let indexes = press.finish()?;
+        reindex::run(self, &fan_out, &press)?;
+        let indexes = press.finish(&fan_out)?;
         let copies = fan_out.finish();
         self.repository.cancel().check()?;
         Ok(Added { packs, indexes, copies })

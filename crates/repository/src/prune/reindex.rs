@@ -3,22 +3,17 @@
 //! What is not affected stays as it is, byte by byte. Tiny files are merged with the others when there is something to
 //! write anyway, or when there are many of them.
 
-use std::sync::Mutex;
-
-use format::{FileKind, FileName, IndexFile, IndexedPack, MarkedPack, Moment};
+use format::{IndexFile, IndexedPack, MarkedPack, Moment};
 
 use super::Pruning;
-use crate::bits::Bits;
-use super::inspect::read_index;
 use super::ledger::{File, Ledger, Mention};
 use super::plan::Fate;
+use crate::bits::Bits;
+use crate::copies::Holders;
 use crate::copies::fan_out::FanOut;
 use crate::error::Result;
-use crate::repository::Repository;
-use crate::threads;
-
-/// Blobs in one index file at the most (restic's figure).
-const INDEX_BLOBS_MAX: usize = 50_000;
+use crate::index::load;
+use crate::index::press::Press;
 
 /// An index file with fewer blobs is tiny.
 const TINY_BLOBS: u64 = 10_000;
@@ -61,70 +56,11 @@ pub(super) fn affected(ledger: &Ledger, fates: &[Fate], supersets: u64) -> Vec<u
     affected
 }
 
-/// Where index entries become files. Shared by the threads that repack.
-pub(super) struct Press<'a> {
-    repository: &'a Repository,
-    fan_out: &'a FanOut<'a>,
-    open: Mutex<Open>,
-}
-
-#[derive(Default)]
-struct Open {
-    file: IndexFile,
-    blobs: usize,
-    written: Vec<(FileName, u64)>,
-}
-
-impl<'a> Press<'a> {
-    pub(super) fn new(repository: &'a Repository, fan_out: &'a FanOut<'a>) -> Self {
-        Self { repository, fan_out, open: Mutex::default() }
-    }
-
-    /// A pack that belongs to the index.
-    pub(super) fn index(&self, pack: IndexedPack) -> Result<()> {
-        let mut open = threads::lock(&self.open);
-        open.blobs += pack.blobs.len() + 1;
-        open.file.packs.push(pack);
-        self.write_if_full(&mut open)
-    }
-
-    /// A pack that is marked.
-    fn mark(&self, pack: MarkedPack) -> Result<()> {
-        let mut open = threads::lock(&self.open);
-        open.blobs += pack.blobs.len() + 1;
-        open.file.packs_to_delete.push(pack);
-        self.write_if_full(&mut open)
-    }
-
-    fn write_if_full(&self, open: &mut Open) -> Result<()> {
-        if open.blobs >= INDEX_BLOBS_MAX { self.write(open) } else { Ok(()) }
-    }
-
-    fn write(&self, open: &mut Open) -> Result<()> {
-        let file = std::mem::take(&mut open.file);
-        open.blobs = 0;
-        if file == IndexFile::default() {
-            return Ok(());
-        }
-        let (name, bytes) = self.repository.seal_file(FileKind::Index, &file.to_bytes());
-        open.written.push((name, bytes.len() as u64));
-        // Under the lock, so that no later index overtakes: each copy's queue keeps the order of handing over.
-        self.fan_out.put(name, bytes)
-    }
-
-    /// Writes what is left; gives all files that were written, with their sizes.
-    pub(super) fn finish(self) -> Result<Vec<(FileName, u64)>> {
-        let mut open = threads::lock(&self.open);
-        self.write(&mut open)?;
-        Ok(std::mem::take(&mut open.written))
-    }
-}
-
 /// Hands what the affected index files say to the press, with every pack in its new standing.
-pub(super) fn run(pruning: &Pruning<'_>, press: &Press<'_>) -> Result<()> {
+pub(super) fn run(pruning: &Pruning<'_>, fan_out: &FanOut<'_>, press: &Press<'_>) -> Result<()> {
     let ledger = &pruning.ledger;
     let now = Moment::from(&pruning.repository.clock().local());
-    let mut rewriter = Rewriter { pruning, press, listed: Bits::new(ledger.packs.len()), now };
+    let mut rewriter = Rewriter { pruning, fan_out, press, listed: Bits::new(ledger.packs.len()), now };
     for (number, file) in ledger.files.iter().enumerate() {
         if pruning.decision.rewrite.binary_search(&number).is_err() && file.is_common {
             rewriter.note_listed(file);
@@ -132,7 +68,9 @@ pub(super) fn run(pruning: &Pruning<'_>, press: &Press<'_>) -> Result<()> {
     }
     for file in pruning.decision.rewrite.iter().filter_map(|number| ledger.files.get(*number)) {
         pruning.repository.cancel().check()?;
-        let content = read_index(pruning.repository, &pruning.scene.indexes, file.id)?;
+        let holders = Holders::of(&pruning.scene.indexes, &file.id);
+        let (copies, master) = (pruning.repository.copies(), pruning.repository.master());
+        let content = load::read(copies, master, file.id, holders)?;
         rewriter.rewrite(content)?;
     }
     rewriter.mark_unindexed()
@@ -140,6 +78,7 @@ pub(super) fn run(pruning: &Pruning<'_>, press: &Press<'_>) -> Result<()> {
 
 struct Rewriter<'a> {
     pruning: &'a Pruning<'a>,
+    fan_out: &'a FanOut<'a>,
     press: &'a Press<'a>,
     /// Packs that the new index has with all their blobs.
     listed: Bits,
@@ -189,7 +128,7 @@ impl Rewriter<'_> {
         let Some(number) = self.pruning.ledger.number(&id) else { return Ok(()) };
         match self.fate(number) {
             Fate::Keep | Fate::TakeBack if self.claim(number, blobs.len()) => {
-                self.press.index(IndexedPack { id, blobs })
+                self.press.index(self.fan_out, IndexedPack { id, blobs })
             }
             Fate::Mark | Fate::Repack | Fate::Wait if self.claim(number, blobs.len()) => self.mark(number, blobs),
             _ => Ok(()),
@@ -200,7 +139,7 @@ impl Rewriter<'_> {
         let Some(pack) = self.pruning.ledger.packs.get(number) else { return Ok(()) };
         let waited = pack.marked_at.filter(|_| self.fate(number) == Fate::Wait);
         let time = Some(waited.unwrap_or(self.now));
-        self.press.mark(MarkedPack { id: pack.id, blobs, time, size: u32::try_from(pack.size).ok() })
+        self.press.mark(self.fan_out, MarkedPack { id: pack.id, blobs, time, size: u32::try_from(pack.size).ok() })
     }
 
     /// Packs of which no index file says anything.

@@ -13,11 +13,11 @@ use super::inspect;
 use super::ledger::File;
 use super::loss;
 use super::plan::Fate;
-use super::reindex::Press;
-use super::request::PACK_BYTES_TARGET;
 use crate::buffers::Buffers;
 use crate::copies::fan_out::FanOut;
 use crate::error::{Error, Result};
+use crate::index::press::Press;
+use crate::packing;
 use crate::threads;
 
 /// Buffers of packs that are kept for later packs.
@@ -118,9 +118,9 @@ impl Mill<'_> {
             }
             _ => pack.push_sealed(entry.kind, entry.id, sealed, entry.uncompressed_length),
         };
-        pushed.map_err(new_pack)?;
+        pushed.map_err(packing::unusable)?;
         self.pruning.repository.observer().progress().done(0, u64::from(entry.length));
-        if is_full(pack) {
+        if packing::is_done(pack) {
             self.close(std::mem::replace(pack, PackWriter::reusing(self.buffers.take())))?;
         }
         Ok(())
@@ -128,32 +128,16 @@ impl Mill<'_> {
 
     /// Completes a pack and hands it to every copy.
     fn close(&self, pack: PackWriter) -> Result<()> {
-        let pack = pack.finish(self.pruning.repository.master()).map_err(new_pack)?;
+        let pack = pack.finish(self.pruning.repository.master()).map_err(packing::unusable)?;
         threads::lock(&self.written).push((pack.id, pack.bytes.len() as u64));
         self.fan_out.pack(pack.id, self.buffers.share(pack.bytes))?;
-        self.press.index(IndexedPack { id: pack.id, blobs: pack.blobs })
+        self.press.index(self.fan_out, IndexedPack { id: pack.id, blobs: pack.blobs })
     }
 
     /// Gathers the threads' unfinished packs into as few as possible.
     fn gather(&self, benches: Vec<Bench>) -> Result<()> {
         let (data, trees): (Vec<_>, Vec<_>) = benches.into_iter().map(|bench| (bench.data, bench.trees)).unzip();
-        for packs in [data, trees] {
-            let mut gathered = PackWriter::new();
-            for pack in packs {
-                for entry in pack.blobs() {
-                    let sealed = pack.sealed_blob(entry);
-                    let pushed = gathered.push_sealed(entry.kind, entry.id, sealed, entry.uncompressed_length);
-                    pushed.map_err(new_pack)?;
-                    if is_full(&gathered) {
-                        self.close(std::mem::take(&mut gathered))?;
-                    }
-                }
-            }
-            if !gathered.is_empty() {
-                self.close(gathered)?;
-            }
-        }
-        Ok(())
+        [data, trees].into_iter().try_for_each(|packs| packing::gather(packs, |pack| self.close(pack)))
     }
 
     /// A blob that is needed and that no copy has sound.
@@ -161,12 +145,4 @@ impl Mill<'_> {
         let lost = [(one.kind, one.id)].into();
         loss::refusal(reader, &self.pruning.scene.roots, &lost).unwrap_or_else(|error| error)
     }
-}
-
-fn is_full(pack: &PackWriter) -> bool {
-    pack.size_bytes() >= PACK_BYTES_TARGET || pack.is_full()
-}
-
-fn new_pack(source: format::FormatError) -> Error {
-    Error::Format { what: "new pack".to_owned(), source }
 }

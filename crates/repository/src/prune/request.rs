@@ -7,12 +7,10 @@ use format::Compression;
 
 use crate::error::Error;
 use crate::filter::parse_size;
+use crate::packing::PACK_BYTES_TARGET;
 
 /// How long a pack that nobody needs stays before it is deleted, unless the user says otherwise.
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(24 * 3600);
-
-/// Packs that are written are at least this long (restic's default).
-pub(super) const PACK_BYTES_TARGET: usize = 16 << 20;
 
 /// What `--repack-small` calls small: less than four fifths of a full pack, as restic has it.
 pub const SMALL_PACK_BYTES: u64 = PACK_BYTES_TARGET as u64 / 5 * 4;

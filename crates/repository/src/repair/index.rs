@@ -8,15 +8,17 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 use destinations::{Destination as _, Span};
-use format::{FileKind, FileName, HEADER_EAGER_BYTES, HeaderRead, IndexFile, IndexedPack, PackedBlob, parse_header};
+use format::{FileKind, FileName, IndexFile, IndexedPack, PackedBlob};
 use model::Id;
 
-use super::indexes::NewIndexes;
+use super::header;
 use super::old_files::Removed;
 use super::work::{HealedFirst, Work};
 use crate::check::crew;
 use crate::copies::heal::HealPlan;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::index::load;
+use crate::index::press::Press;
 use crate::repository::Repository;
 
 /// Headers read at the same time.
@@ -128,20 +130,20 @@ impl<'a> IndexRepair<'a> {
     pub fn apply(mut self) -> Result<IndexReport> {
         let healed = self.work.heal()?;
         let fan_out = self.work.fan_out()?;
-        let mut indexes = NewIndexes::new(self.work.repository, &fan_out);
+        let indexes = Press::new(self.work.repository, None);
         for name in &self.plan.wrong_indexes {
             let file = read_index(&self.work, *name)?;
             for pack in file.packs.into_iter().filter(|pack| !self.distrusted.contains(&pack.id)) {
-                indexes.add(pack)?;
+                indexes.index(&fan_out, pack)?;
             }
             for pack in file.packs_to_delete.into_iter().filter(|pack| !self.distrusted.contains(&pack.id)) {
-                indexes.add_marked(pack)?;
+                indexes.mark(&fan_out, pack)?;
             }
         }
         for pack in std::mem::take(&mut self.fresh) {
-            indexes.add(pack)?;
+            indexes.index(&fan_out, pack)?;
         }
-        let written = indexes.finish()?;
+        let written: Vec<FileName> = indexes.finish(&fan_out)?.into_iter().map(|(name, _)| name).collect();
         self.work.settle(fan_out)?;
         // A new file may have the name of an old one only where it says the same; it stays.
         let old = self.plan.wrong_indexes.iter().chain(&self.plan.unreadable_indexes);
@@ -168,8 +170,7 @@ pub(super) fn sound_indexes(work: &Work<'_>) -> Vec<FileName> {
 }
 
 pub(super) fn read_index(work: &Work<'_>, name: FileName) -> Result<IndexFile> {
-    let plain = work.repository.open_file(name, &work.read(name)?)?;
-    IndexFile::parse(&plain).map_err(|source| Error::Format { what: format!("file `{}`", name.path()), source })
+    load::open(work.repository.master(), name, &work.read(name)?)
 }
 
 /// What packs say of themselves. One whose header cannot be read is named in the plan.
@@ -193,19 +194,12 @@ fn read_headers(work: &Work<'_>, packs: &[(Id, u64)], plan: &mut IndexPlan) -> R
 }
 
 /// The header of a pack, from any copy that has the pack.
-pub(super) fn read_header(work: &Work<'_>, id: Id, size: u64) -> std::result::Result<Vec<PackedBlob>, String> {
+fn read_header(work: &Work<'_>, id: Id, size: u64) -> std::result::Result<Vec<PackedBlob>, String> {
     let (union, repository) = (work.union(), work.repository);
-    let mut length = (HEADER_EAGER_BYTES as u64).min(size);
-    // Once for most packs, and once more for a header that is longer.
-    for _ in 0..2 {
+    header::read(repository.master(), size, |length| {
         let span = Span::Range { offset: size - length, length };
-        let tail = repository.copies().wait(union.read(FileName::pack(id), span)).map_err(|fault| fault.to_string())?;
-        match parse_header(repository.master(), size, &tail).map_err(|error| error.to_string())? {
-            HeaderRead::Complete(blobs) => return Ok(blobs),
-            HeaderRead::Needs(needed) => length = needed.min(size),
-        }
-    }
-    Err("its header has no end".to_owned())
+        repository.copies().wait(union.read(FileName::pack(id), span)).map_err(|fault| fault.to_string())
+    })
 }
 
 /// Packs of which one sound index file says exactly what they say need nothing new, unless another file contradicts.

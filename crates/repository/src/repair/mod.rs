@@ -14,8 +14,8 @@
 //! | [`config`] | lost `config` and keys, from the recovery kit |
 
 pub mod config;
+mod header;
 pub mod index;
-mod indexes;
 pub mod kit;
 mod old_files;
 pub mod packs;

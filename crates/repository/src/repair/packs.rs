@@ -12,17 +12,16 @@ use format::{
 };
 use model::Id;
 
+use super::header;
 use super::index::{read_index, sound_indexes};
-use super::indexes::NewIndexes;
 use super::old_files::Removed;
 use super::work::{HealedFirst, Work};
 use crate::copies::fan_out::FanOut;
 use crate::copies::heal::HealPlan;
 use crate::error::{Error, Result};
+use crate::index::press::Press;
+use crate::packing;
 use crate::repository::Repository;
-
-/// A new pack is finished when it is at least this long.
-const PACK_BYTES_TARGET: usize = 16 << 20;
 
 /// What is to be done.
 #[derive(Debug, Clone, Default)]
@@ -130,20 +129,20 @@ impl<'a> PackRepair<'a> {
         let packs_written = new_packs.len() as u64;
         let old_indexes: HashSet<FileName> =
             self.plan.broken.iter().flat_map(|broken| broken.indexes.clone()).collect();
-        let mut indexes = NewIndexes::new(self.work.repository, &fan_out);
+        let indexes = Press::new(self.work.repository, None);
         for name in &old_indexes {
             let file = read_index(&self.work, *name)?;
             for pack in file.packs.into_iter().filter(|pack| !self.entries.contains_key(&pack.id)) {
-                indexes.add(pack)?;
+                indexes.index(&fan_out, pack)?;
             }
             for pack in file.packs_to_delete.into_iter().filter(|pack| !self.entries.contains_key(&pack.id)) {
-                indexes.add_marked(pack)?;
+                indexes.mark(&fan_out, pack)?;
             }
         }
         for pack in new_packs {
-            indexes.add(pack)?;
+            indexes.index(&fan_out, pack)?;
         }
-        let written = indexes.finish()?;
+        let written: Vec<FileName> = indexes.finish(&fan_out)?.into_iter().map(|(name, _)| name).collect();
         self.work.settle(fan_out)?;
         let mut old: Vec<FileName> = old_indexes.into_iter().filter(|name| !written.contains(name)).collect();
         old.sort_unstable();
@@ -191,16 +190,11 @@ fn headers_of(work: &Work<'_>, id: Id) -> Vec<PackedBlob> {
     let (repository, name) = (work.repository, FileName::pack(id));
     let header = |destination: &dyn destinations::Destination| {
         let size = repository.copies().wait(destination.stat(name)).ok()?;
-        let field = format::HEADER_LENGTH_FIELD_BYTES as u64;
         let tail = |length: u64| {
-            let span = Span::Range { offset: size.checked_sub(length)?, length };
-            repository.copies().wait(destination.read(name, span)).ok()
+            let span = Span::Range { offset: size - length, length };
+            repository.copies().wait(destination.read(name, span)).map_err(|fault| fault.to_string())
         };
-        let length = format::header_length(size, &tail(field)?).ok()?;
-        match format::parse_header(repository.master(), size, &tail(length)?).ok()? {
-            format::HeaderRead::Complete(blobs) => Some(blobs),
-            format::HeaderRead::Needs(_) => None,
-        }
+        header::read(repository.master(), size, tail).ok()
     };
     let of_copies = repository.copies().live().filter_map(|(_, copy)| header(copy.destination().as_ref()));
     of_copies.flatten().collect()
@@ -216,9 +210,9 @@ struct Saving<'a> {
 
 impl Saving<'_> {
     fn save(&mut self, pack: &mut PackWriter, entry: &PackedBlob, sealed: &[u8]) -> Result<()> {
-        pack.push_sealed(entry.kind, entry.id, sealed, entry.uncompressed_length).map_err(unusable)?;
+        pack.push_sealed(entry.kind, entry.id, sealed, entry.uncompressed_length).map_err(packing::unusable)?;
         self.saved += 1;
-        if pack.size_bytes() >= PACK_BYTES_TARGET || pack.is_full() {
+        if packing::is_done(pack) {
             self.close(std::mem::take(pack))?;
         }
         Ok(())
@@ -228,12 +222,8 @@ impl Saving<'_> {
         if pack.is_empty() {
             return Ok(());
         }
-        let FinishedPack { id, bytes, blobs } = pack.finish(self.repository.master()).map_err(unusable)?;
+        let FinishedPack { id, bytes, blobs } = pack.finish(self.repository.master()).map_err(packing::unusable)?;
         self.done.push(IndexedPack { id, blobs });
         self.fan_out.put(FileName::new(FileKind::Pack, id), bytes.into())
     }
-}
-
-fn unusable(source: format::FormatError) -> Error {
-    Error::Format { what: "new pack".to_owned(), source }
 }

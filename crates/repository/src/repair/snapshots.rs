@@ -13,16 +13,14 @@ use format::{
 };
 use model::Id;
 
-use super::indexes::NewIndexes;
 use super::old_files::Removed;
 use super::work::{HealedFirst, Work};
 use crate::copies::fan_out::FanOut;
 use crate::copies::heal::HealPlan;
 use crate::error::{Error, Result};
+use crate::index::press::Press;
+use crate::packing;
 use crate::repository::{Indexed, Repository};
-
-/// A new pack is finished when it is at least this long.
-const PACK_BYTES_TARGET: usize = 16 << 20;
 
 /// Changes that are named for each snapshot; the rest is counted.
 const CHANGES_MAX: usize = 1000;
@@ -370,8 +368,8 @@ impl<'a> Saver<'a> {
             return Ok(id);
         }
         let compressor = (self.repository.config().version > 1).then_some(&mut self.compressor);
-        self.pack.push(self.repository.master(), BlobKind::Tree, id, &plain, compressor).map_err(unusable)?;
-        if self.pack.size_bytes() >= PACK_BYTES_TARGET || self.pack.is_full() {
+        self.pack.push(self.repository.master(), BlobKind::Tree, id, &plain, compressor).map_err(packing::unusable)?;
+        if packing::is_done(&self.pack) {
             self.close()?;
         }
         Ok(id)
@@ -382,21 +380,17 @@ impl<'a> Saver<'a> {
         if pack.is_empty() {
             return Ok(());
         }
-        let FinishedPack { id, bytes, blobs } = pack.finish(self.repository.master()).map_err(unusable)?;
+        let FinishedPack { id, bytes, blobs } = pack.finish(self.repository.master()).map_err(packing::unusable)?;
         self.done.push(IndexedPack { id, blobs });
         self.fan_out.pack(id, bytes.into())
     }
 
     fn finish(mut self) -> Result<()> {
         self.close()?;
-        let mut indexes = NewIndexes::new(self.repository, self.fan_out);
+        let indexes = Press::new(self.repository, None);
         for pack in std::mem::take(&mut self.done) {
-            indexes.add(pack)?;
+            indexes.index(self.fan_out, pack)?;
         }
-        indexes.finish().map(drop)
+        indexes.finish(self.fan_out).map(drop)
     }
-}
-
-fn unusable(source: format::FormatError) -> Error {
-    Error::Format { what: "new pack".to_owned(), source }
 }
