@@ -11,6 +11,7 @@ use destinations::Span;
 use format::{FileKind, FileName, FormatError, KeyFile, MasterKey, Moment, ScryptCost};
 use model::{Id, Secret};
 
+use crate::copies::removal::confirm_everywhere;
 use crate::copies::status::Holdings;
 use crate::copies::{CopySet, Holders};
 use crate::error::{Damage, Error, Result};
@@ -204,9 +205,7 @@ pub fn remove(repository: &Repository, guard: &Guard, id: Id) -> Result<()> {
         return Err(Error::Request(text));
     }
     // Somebody who passed over our lock while we slept may be about to remove ours.
-    for (number, _) in repository.copies().live() {
-        repository.copies().wait(guard.fence().confirm(number))?;
-    }
+    confirm_everywhere(repository.copies(), &guard.fence())?;
     let name = FileName::new(FileKind::Key, id);
     for (_, answer) in repository.copies().ask_each(|destination| destination.remove(name)) {
         answer?;

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use destinations::Destination;
 use format::{FileKind, FileName};
-use futures::future::join_all;
 use model::{Fault, FaultKind, Id, Verdict};
 
 use super::agreement::Agreement;
 use super::plan::ForgetPlan;
+use crate::copies::removal::{Patience, Removal as Removed, Remover};
 use crate::copies::status::Holdings;
 use crate::error::{Error, Result};
 use crate::locks::{Fence, LockMode};
@@ -62,7 +61,7 @@ pub fn execute(repository: &Repository, plan: &ForgetPlan) -> Result<ForgetRepor
         if ended.is_err() || repository.copies().live().next().is_none() {
             break;
         }
-        work.remove(batch);
+        ended = work.remove(batch);
         progress.done(batch.len() as u64, 0);
     }
     work.remember();
@@ -107,28 +106,25 @@ impl<'a> Removal<'a> {
     }
 
     /// Removes a few files from every copy that has them.
-    fn remove(&mut self, batch: &[Id]) {
-        let copies = self.repository.copies();
-        let work = copies.live().filter(|(number, _)| self.refusals.get(*number).is_some_and(Option::is_none));
-        let work = work.map(|(number, copy)| {
+    fn remove(&mut self, batch: &[Id]) -> Result<()> {
+        let (copies, cancel) = (self.repository.copies(), self.repository.cancel());
+        let remover = Remover { copies, cancel, fence: &self.fence, patience: Patience::First };
+        let willing = self.refusals.iter().enumerate().filter(|(_, refusal)| refusal.is_none());
+        let willing = willing.fold(0, |bits, (number, _)| bits | 1 << number);
+        let ends = remover.remove(willing, |number| {
             let held = |id: &&Id| self.holdings.files.get(id).is_some_and(|held| held.copies & (1 << number) != 0);
-            let ids: Vec<Id> = batch.iter().filter(held).copied().collect();
-            let (fence, destination) = (&self.fence, copy.destination().as_ref());
-            async move { (number, remove_from(destination, fence, number, ids).await) }
+            batch.iter().filter(held).map(|id| FileName::new(FileKind::Snapshot, *id)).collect()
         });
-        for (number, answers) in copies.wait(join_all(work)) {
-            for (id, answer) in answers {
-                match answer {
-                    Ok(()) => self.note_removed(number, id),
-                    Err(fault) if matches!(fault.kind, FaultKind::Denied | FaultKind::Refused) => {
-                        if let Some(refusal) = self.refusals.get_mut(number) {
-                            refusal.get_or_insert(fault);
-                        }
-                    }
-                    Err(fault) => copies.lose(number, fault),
-                }
+        let is_interrupted =
+            |removal: &Removed| removal.fault.as_ref().is_some_and(|fault| fault.kind == FaultKind::Interrupted);
+        let end = if ends.iter().any(|(_, removal)| is_interrupted(removal)) { cancel.check() } else { Ok(()) };
+        for (number, removal) in ends {
+            removal.removed.iter().filter_map(FileName::id).for_each(|id| self.note_removed(number, id));
+            if let Some(own) = self.refusals.get_mut(number) {
+                *own = removal.refusal;
             }
         }
+        end
     }
 
     fn note_removed(&mut self, number: usize, id: Id) {
@@ -180,24 +176,4 @@ impl<'a> Removal<'a> {
         ];
         Ok(ForgetReport { copies: ends, removals: plan.removals.len() as u64, verdict: Verdict::worst(parts) })
     }
-}
-
-/// Removes files from one copy, if our lock there has been held all the time. A copy that refuses the first one is not
-/// asked for the others.
-async fn remove_from(
-    destination: &dyn Destination,
-    fence: &Fence,
-    number: usize,
-    ids: Vec<Id>,
-) -> Vec<(Id, Result<(), Fault>)> {
-    let Some((first, others)) = ids.split_first() else { return Vec::new() };
-    if let Err(fault) = fence.confirm(number).await {
-        return vec![(*first, Err(fault))];
-    }
-    let remove = |id: Id| async move { (id, destination.remove(FileName::new(FileKind::Snapshot, id)).await) };
-    let mut answers = vec![remove(*first).await];
-    if answers.iter().all(|(_, answer)| answer.is_ok()) {
-        answers.extend(join_all(others.iter().map(|id| remove(*id))).await);
-    }
-    answers
 }

@@ -23,7 +23,7 @@
 //! | `loss` | a name for what is missing: snapshot and path |
 //! | `account` | which place of a blob is kept |
 //! | `plan` | what becomes of each pack |
-//! | `repack`, `reindex`, `sweep` | new packs, new index files, removals |
+//! | `repack`, `reindex` | new packs, new index files |
 //! | `superset` | which copies let nothing be removed |
 //!
 //! Memory: the ledger, and while repacking two open packs for each thread and the queues of the copies. Before index files are
@@ -40,7 +40,6 @@ mod repack;
 mod report;
 mod request;
 mod superset;
-mod sweep;
 mod used;
 
 use format::{FileKind, FileName};
@@ -52,6 +51,7 @@ use self::inspect::Scene;
 use self::ledger::Ledger;
 use self::plan::{Decision, Fate};
 use crate::copies::fan_out::{CopyOutcome, FanOut};
+use crate::copies::removal::{Patience, Removal, Remover};
 use crate::copies::status::Holdings;
 use crate::error::{Error, Result};
 use crate::index::press::Press;
@@ -197,8 +197,10 @@ impl Pruning<'_> {
         let swept = self.ledger.packs.iter().zip(&self.decision.fates).filter(|(_, fate)| **fate == Fate::Sweep);
         let swept: Vec<FileName> = swept.map(|(pack, _)| FileName::pack(pack.id)).collect();
         self.repository.observer().progress().found((old.len() + swept.len()) as u64, 0);
+        let (all, cancel) = (self.repository.copies(), self.repository.cancel());
+        let remover = Remover { copies: all, cancel, fence: &fence, patience: Patience::Lot };
         let mut may_sweep = !self.scene.hands_off;
-        for (number, removal) in sweep::remove(self.repository, &fence, &old, !self.scene.hands_off) {
+        for (number, removal) in remover.remove(!self.scene.hands_off, |_| old.clone()) {
             // A copy that keeps an old index file must keep what is in it.
             if removal.kept > 0 {
                 may_sweep &= !(1 << number);
@@ -206,7 +208,7 @@ impl Pruning<'_> {
             self.book(copies, number, &removal, old.len());
         }
         if copies.iter().all(|copy| copy.fault.is_none()) && !swept.is_empty() {
-            for (number, removal) in sweep::remove(self.repository, &fence, &swept, may_sweep) {
+            for (number, removal) in remover.remove(may_sweep, |_| swept.clone()) {
                 self.book(copies, number, &removal, swept.len());
             }
         }
@@ -223,7 +225,7 @@ impl Pruning<'_> {
         }
     }
 
-    fn book(&self, copies: &mut [CopyPruned], number: usize, removal: &sweep::Removal, asked: usize) {
+    fn book(&self, copies: &mut [CopyPruned], number: usize, removal: &Removal, asked: usize) {
         let Some(copy) = copies.get_mut(number) else { return };
         let ids = removal.removed.iter().filter(|name| name.kind() == FileKind::Pack).filter_map(FileName::id);
         let sizes = ids.filter_map(|id| self.scene.packs.files.get(&id));

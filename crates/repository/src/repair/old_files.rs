@@ -3,9 +3,9 @@
 
 use destinations::Span;
 use format::{FileKind, FileName};
-use model::FaultKind;
 
 use super::work::Work;
+use crate::copies::removal::{Patience, Remover, TOGETHER, confirm_everywhere};
 use crate::copies::status::Holdings;
 use crate::error::Result;
 use crate::records::aside::{Aside, Kept};
@@ -48,17 +48,19 @@ impl Work<'_> {
             }
         }
         removed.aside = aside.folder().filter(|folder| folder.exists()).map(std::path::Path::to_owned);
-        self.confirm_locks()?;
-        for name in names {
-            self.repository.cancel().check()?;
-            removed.files += 1;
-            for (number, answer) in copies.ask_each(|destination| destination.remove(*name)) {
-                match answer {
-                    Ok(()) => {}
-                    Err(fault) if matches!(fault.kind, FaultKind::Denied | FaultKind::Refused) => {
-                        removed.kept(copies.all().get(number).map_or("", |copy| copy.place()));
-                    }
-                    Err(fault) => return Err(fault.into()),
+        let (cancel, fence) = (self.repository.cancel(), self.fence());
+        confirm_everywhere(copies, &fence)?;
+        let remover = Remover { copies, cancel, fence: &fence, patience: Patience::Endless };
+        // Every copy has let one lot go before any is asked for the next; no lot is of two kinds, so that no pack goes
+        // before an index file that names it.
+        for lot in names.chunk_by(|one, next| one.kind() == next.kind()).flat_map(|kind| kind.chunks(TOGETHER)) {
+            cancel.check()?;
+            removed.files += lot.len() as u64;
+            for (number, removal) in remover.remove(u64::MAX, |_| lot.to_vec()) {
+                removed.kept(copies.all().get(number).map_or("", |copy| copy.place()), removal.kept);
+                if let Some(fault) = removal.fault {
+                    cancel.check()?;
+                    return Err(fault.into());
                 }
             }
         }
@@ -78,10 +80,11 @@ impl Work<'_> {
 }
 
 impl Removed {
-    fn kept(&mut self, place: &str) {
+    fn kept(&mut self, place: &str, count: u64) {
         match self.kept_by.iter_mut().find(|(copy, _)| copy == place) {
-            Some((_, files)) => *files += 1,
-            None => self.kept_by.push((place.to_owned(), 1)),
+            Some((_, files)) => *files += count,
+            None if count > 0 => self.kept_by.push((place.to_owned(), count)),
+            None => {}
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::copies::heal::survey::Survey;
 use crate::copies::heal::union::Union;
 use crate::copies::heal::{HealPlan, HealReport, HealRequest, Healing};
 use crate::error::{Error, Result};
-use crate::locks::{Guard, LockMode};
+use crate::locks::{Fence, Guard, LockMode};
 use crate::repository::Repository;
 
 /// A repair under way.
@@ -95,13 +95,9 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Looks whether our lock on every copy has been there all the time, which is what removing needs.
-    pub(super) fn confirm_locks(&self) -> Result<()> {
-        let fence = self.guard.fence();
-        for (number, _) in self.repository.copies().live() {
-            self.repository.copies().wait(fence.confirm(number))?;
-        }
-        Ok(())
+    /// What looks, before anything is removed, whether our locks have been there all the time.
+    pub(super) fn fence(&self) -> Fence {
+        self.guard.fence()
     }
 
     /// The bytes of a file from any copy that has it sound.
