@@ -7,6 +7,7 @@ mod room;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use destinations::Destination;
@@ -22,12 +23,17 @@ use repository::repair::snapshots::{Change, RepairSnapshotsRequest, SnapshotRepa
 use repository::restore::{RestoreRequest, restore};
 use repository::{Error, RecordsFolder, Repository};
 use room::{Copies, PASSWORD, Room, plain, three_copies, with_faults};
-use testkit::{Act, MemoryFolder, Oracle, Script, Verb, When};
+use testkit::process::wait_until;
+use testkit::{Act, Gate, MemoryFolder, Oracle, Script, Verb, When};
 
-fn open(room: &Room, destinations: Vec<Arc<dyn Destination>>) -> Repository {
+fn try_open(room: &Room, destinations: Vec<Arc<dyn Destination>>) -> repository::Result<Repository> {
     let mut surroundings = room.surroundings();
     surroundings.records = Some(RecordsFolder::new(room.path("records")));
-    Repository::open(destinations, &PASSWORD.to_owned().into(), surroundings).unwrap()
+    Repository::open(destinations, &PASSWORD.to_owned().into(), surroundings)
+}
+
+fn open(room: &Room, destinations: Vec<Arc<dyn Destination>>) -> Repository {
+    try_open(room, destinations).unwrap()
 }
 
 fn files(copy: &MemoryFolder) -> BTreeMap<FileName, Bytes> {
@@ -98,6 +104,24 @@ fn rewrite_index(repository: &Repository, copies: &Copies, name: FileName, chang
     }
 }
 
+/// On every copy the first index file lacks a blob of its first pack.
+fn lose_an_entry(room: &Room, copies: &Copies) {
+    rewrite_index(&open(room, plain(copies)), copies, copies[0].names(FileKind::Index)[0], |file| {
+        file.packs[0].blobs.pop();
+    });
+}
+
+/// Damages a pack on every copy, another blob on each: where the chunks of a new repository end is chance, so places are
+/// no blobs. Gives the pack.
+fn damage_everywhere(room: &Room, copies: &Copies) -> FileName {
+    let pack = largest_pack(&copies[0]);
+    let blobs = blobs_in(&open(room, plain(copies)), &copies[0], pack);
+    for (copy, blob) in copies.iter().zip(&blobs) {
+        copy.damage(pack, |bytes| bytes[(blob.offset + blob.length / 2) as usize] ^= 1);
+    }
+    pack
+}
+
 /// The blobs that the index knows in a pack.
 fn blobs_in(repository: &Repository, copy: &MemoryFolder, pack: FileName) -> Vec<PackedBlob> {
     let indexes = copy.names(FileKind::Index).into_iter().map(|name| {
@@ -146,11 +170,8 @@ fn wrong_and_missing_entries_are_replaced_by_what_the_packs_say() {
     let room = Room::new();
     let copies = three_copies(&room);
     one_more(&room, &copies);
+    lose_an_entry(&room, &copies);
     let repository = open(&room, plain(&copies));
-    let index = copies[0].names(FileKind::Index)[0];
-    rewrite_index(&repository, &copies, index, |file| {
-        file.packs[0].blobs.pop();
-    });
     let plan = repair_index(&room, &copies, false);
     assert_eq!((plan.wrong_indexes.len(), plan.read_packs.len()), (1, 1), "{plan:?}");
     assert_whole(&room, &copies);
@@ -233,24 +254,16 @@ fn a_repair_that_breaks_off_anywhere_is_ended_by_the_next() {
     let room = Room::new();
     let copies = three_copies(&room);
     one_more(&room, &copies);
-    let repository = open(&room, plain(&copies));
-    let index = copies[0].names(FileKind::Index)[0];
-    rewrite_index(&repository, &copies, index, |file| {
-        file.packs[0].blobs.pop();
-    });
-    drop(repository);
+    lose_an_entry(&room, &copies);
     let before = copies.clone().map(|copy| copy.files());
     let mut broke_off = 0;
     for number in 1.. {
         for act in [Act::DieBefore, Act::DieAfter] {
             copies.iter().zip(&before).for_each(|(copy, files)| copy.reset(files.clone()));
             let (destinations, faulty) = with_faults(&copies, 1, Script::new(1).with(When::At(number), act));
-            let mut surroundings = room.surroundings();
-            surroundings.records = Some(RecordsFolder::new(room.path("records")));
-            let ended =
-                Repository::open(destinations, &PASSWORD.to_owned().into(), surroundings).and_then(|repository| {
-                    IndexRepair::examine(&repository, RepairIndexRequest::default())?.apply().map(drop)
-                });
+            let ended = try_open(&room, destinations).and_then(|repository| {
+                IndexRepair::examine(&repository, RepairIndexRequest::default())?.apply().map(drop)
+            });
             if faulty.fired() == 0 {
                 assert!(broke_off > 10, "{broke_off}");
                 ended.unwrap();
@@ -274,11 +287,7 @@ fn a_repair_that_breaks_off_anywhere_is_ended_by_the_next() {
 fn a_copy_that_lets_nothing_be_removed_keeps_the_old_files_and_is_named() {
     let room = Room::new();
     let copies = three_copies(&room);
-    let repository = open(&room, plain(&copies));
-    let index = copies[0].names(FileKind::Index)[0];
-    rewrite_index(&repository, &copies, index, |file| {
-        file.packs[0].blobs.pop();
-    });
+    lose_an_entry(&room, &copies);
     let script = Script::new(1).with(When::Kind(Verb::Remove, FileKind::Index), Act::FailBefore(FaultKind::Denied));
     let (destinations, _) = with_faults(&copies, 1, script);
     let repository = open(&room, destinations);
@@ -293,13 +302,8 @@ fn a_pack_that_is_damaged_on_every_copy_in_another_place_is_saved_whole() {
     let room = Room::new();
     let copies = three_copies(&room);
     one_more(&room, &copies);
+    let pack = damage_everywhere(&room, &copies);
     let repository = open(&room, plain(&copies));
-    let pack = largest_pack(&copies[0]);
-    // Another blob on each copy: where the chunks of a new repository end is chance, so places are no blobs.
-    let blobs = blobs_in(&repository, &copies[0], pack);
-    for (copy, blob) in copies.iter().zip(&blobs) {
-        copy.damage(pack, |bytes| bytes[(blob.offset + blob.length / 2) as usize] ^= 1);
-    }
     let repair = PackRepair::examine(&repository, &[pack.id().unwrap()]).unwrap();
     let broken = repair.plan().broken[0].clone();
     assert!(broken.saved > 1 && broken.lost == 0, "{broken:?}");
@@ -308,6 +312,30 @@ fn a_pack_that_is_damaged_on_every_copy_in_another_place_is_saved_whole() {
     assert!(copies[0].get(pack).is_none());
     drop(repository);
     assert_whole(&room, &copies);
+}
+
+#[test]
+fn a_lock_that_vanishes_stops_every_further_removal_on_its_copy() {
+    let room = Room::new();
+    let copies = three_copies(&room);
+    one_more(&room, &copies);
+    let pack = damage_everywhere(&room, &copies);
+    let gate = Gate::closed();
+    let script = Script::new(1).with(When::Kind(Verb::Remove, FileKind::Index), Act::Wait(gate.clone()));
+    let (destinations, _) = with_faults(&copies, 1, script);
+    let repository = open(&room, destinations);
+    let ended = std::thread::scope(|scope| {
+        let repair = || PackRepair::examine(&repository, &[pack.id().unwrap()]).unwrap().apply().map(drop);
+        let running = scope.spawn(repair);
+        assert!(wait_until(Duration::from_secs(60), || gate.waiting() > 0));
+        // New files are there, the first old one goes; whoever unlocks now may rely on the packs.
+        copies[1].names(FileKind::Lock).into_iter().for_each(|lock| drop(copies[1].take(lock)));
+        gate.open();
+        running.join().unwrap()
+    });
+    let error = ended.unwrap_err();
+    assert!(error.to_string().contains("our lock was removed"), "{error}");
+    assert!(copies[1].get(pack).is_some());
 }
 
 #[test]

@@ -49,6 +49,17 @@ impl Ground {
         ground
     }
 
+    /// Two snapshots, of which the first is forgotten: its pack is needed in part.
+    pub fn half_forgotten(seed: u64, version: u32) -> Self {
+        let mut ground = Self::of_version(seed, version);
+        ground.write(0..20);
+        let first = ground.backup();
+        ground.write(0..10);
+        ground.backup();
+        ground.forget(first);
+        ground
+    }
+
     pub fn surroundings(&self) -> Surroundings {
         let records = Some(RecordsFolder::new(self.room.path("records")));
         Surroundings { clock: self.clock.clone(), records, ..self.room.surroundings() }

@@ -21,21 +21,10 @@ fn judge(ground: &Ground) {
     assert!(!files_in(&folder).is_empty());
 }
 
-/// Snapshots of which the first is forgotten.
-fn ground(version: u32) -> Ground {
-    let mut ground = Ground::of_version(31, version);
-    ground.write(0..20);
-    let first = ground.backup();
-    ground.write(0..10);
-    ground.backup();
-    ground.forget(first);
-    ground
-}
-
 #[test]
 fn others_find_nothing_wrong_at_any_stage() {
     for version in [1, 2] {
-        let mut ground = ground(version);
+        let mut ground = Ground::half_forgotten(31, version);
         ground.prune(&thorough());
         judge(&ground);
         ground.write(0..3);
@@ -52,7 +41,7 @@ fn others_find_nothing_wrong_at_any_stage() {
 #[test]
 fn restic_prunes_behind_ours_and_ours_behind_restic() {
     for (version, restic) in [(1, "0.14"), (2, "0.19"), (2, "0.14")] {
-        let mut ground = ground(version);
+        let mut ground = Ground::half_forgotten(31, version);
         ground.prune(&thorough());
         let marked = ground.marks();
         assert!(!marked.is_empty());
@@ -89,7 +78,7 @@ fn restic_prunes_behind_ours_and_ours_behind_restic() {
 
 #[test]
 fn rustic_prunes_behind_ours_and_ours_behind_rustic() {
-    let mut ground = ground(2);
+    let mut ground = Ground::half_forgotten(31, 2);
     // rustic's clock is the real one.
     ground.clock.jump_to(clock::Clock::now(&clock::SystemClock::new()));
     ground.prune(&thorough());
@@ -134,7 +123,7 @@ fn rustic_prunes_behind_ours_and_ours_behind_rustic() {
 /// heeded, and what must not lose anything all the same.
 #[test]
 fn a_restic_that_read_the_index_before_our_prune_loses_nothing() {
-    let mut ground = ground(2);
+    let mut ground = Ground::half_forgotten(31, 2);
     let folder = ground.lay_out(&ground.copies[0], "other");
     let before = files_in(&folder);
     let Some(restic) = Oracle::restic("0.19", folder.to_str().unwrap(), PASSWORD) else { return };

@@ -5,21 +5,10 @@ use repository::prune::{MaxUnused, PruneRequest};
 
 use crate::ground::{DAY, Ground, thorough};
 
-/// Two snapshots, of which the first is forgotten: its pack is needed in part.
-fn half_forgotten(version: u32) -> Ground {
-    let mut ground = Ground::of_version(1, version);
-    ground.write(0..20);
-    let first = ground.backup();
-    ground.write(0..10);
-    ground.backup();
-    ground.forget(first);
-    ground
-}
-
 #[test]
 fn what_nobody_needs_leaves_the_index_first_and_the_disk_a_day_later() {
     for version in [1, 2] {
-        let mut ground = half_forgotten(version);
+        let mut ground = Ground::half_forgotten(1, version);
         let packs = ground.names(FileKind::Pack);
         let report = ground.prune(&thorough());
         let plan = &report.plan;
@@ -53,14 +42,14 @@ fn what_nobody_needs_leaves_the_index_first_and_the_disk_a_day_later() {
 
 #[test]
 fn a_dry_run_tells_the_plan_and_changes_nothing() {
-    let ground = half_forgotten(2);
+    let ground = Ground::half_forgotten(1, 2);
     let plan = ground.plan(&thorough());
     assert_eq!(ground.prune(&thorough()).plan, plan);
 }
 
 #[test]
 fn limits_are_kept() {
-    let ground = half_forgotten(2);
+    let ground = Ground::half_forgotten(1, 2);
     let request =
         |max_unused: &str| PruneRequest { max_unused: max_unused.parse().unwrap(), ..PruneRequest::default() };
     // Half of the first data pack is a third of what there is.
@@ -163,7 +152,7 @@ fn a_blob_that_is_stored_twice_is_kept_once() {
 
 #[test]
 fn packs_that_no_index_knows_are_marked_and_not_removed_at_first_sight() {
-    let mut ground = half_forgotten(2);
+    let mut ground = Ground::half_forgotten(1, 2);
     ground.prune(&thorough());
     ground.clock.advance(DAY);
     ground.prune(&thorough());

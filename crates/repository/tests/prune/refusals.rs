@@ -14,16 +14,6 @@ use testkit::{Act, Faulty, Script, Verb, When};
 use crate::ground::{Ground, thorough};
 use crate::room::{plain, with_faults};
 
-fn ground() -> Ground {
-    let mut ground = Ground::new(11);
-    ground.write(0..20);
-    let first = ground.backup();
-    ground.write(0..10);
-    ground.backup();
-    ground.forget(first);
-    ground
-}
-
 /// Prunes on these destinations, which must be refused with `words`, and a hint with `hint`; nothing changes.
 #[track_caller]
 fn refused(ground: &Ground, destinations: Vec<Arc<dyn Destination>>, words: &[&str], hint: &str) {
@@ -42,7 +32,7 @@ fn refused(ground: &Ground, destinations: Vec<Arc<dyn Destination>>, words: &[&s
 
 #[test]
 fn copies_that_disagree() {
-    let mut ground = ground();
+    let mut ground = Ground::half_forgotten(11, 2);
     // One that is missing among many is no listing that lies.
     for _ in 0..6 {
         ground.backup();
@@ -84,7 +74,7 @@ fn copies_that_disagree() {
 
 #[test]
 fn a_copy_that_is_away_or_that_cannot_be_listed() {
-    let ground = ground();
+    let ground = Ground::half_forgotten(11, 2);
     for kind in [FileKind::Snapshot, FileKind::Index, FileKind::Pack] {
         let script = Script::new(1).with(When::Kind(Verb::List, kind), Act::FailBefore(FaultKind::Failing));
         let (destinations, _) = with_faults(&ground.copies, 1, script);
@@ -139,7 +129,7 @@ fn listings_that_lie() {
 
 #[test]
 fn what_nobody_can_read() {
-    let ground = ground();
+    let ground = Ground::half_forgotten(11, 2);
     let damage_all = |name: FileName| {
         ground.copies.iter().for_each(|copy| assert!(copy.damage(name, |bytes| *bytes.last_mut().unwrap() ^= 1)));
     };
@@ -229,7 +219,7 @@ fn a_missing_tree_or_blob_is_named_by_snapshot_and_path() {
 
 #[test]
 fn locks_of_others_and_no_locks_of_ours() {
-    let ground = ground();
+    let ground = Ground::half_forgotten(11, 2);
     let other = ground.open();
     let guard = other.lock(repository::locks::LockMode::Adding).unwrap();
     let error = ground.try_prune(&thorough()).unwrap_err();
@@ -247,7 +237,7 @@ fn locks_of_others_and_no_locks_of_ours() {
 
 #[test]
 fn a_snapshot_that_comes_in_spite_of_the_lock_keeps_everything_in_place() {
-    let mut ground = ground();
+    let mut ground = Ground::half_forgotten(11, 2);
     ground.write(5..6);
     let before = ground.copies.each_ref().map(|copy| copy.files());
     let snapshot = ground.backup();
