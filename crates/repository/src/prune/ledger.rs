@@ -30,27 +30,16 @@ impl Name {
     }
 }
 
-/// Gives ids their names: a product with a secret of this run, which spreads what differs.
-#[derive(Debug, Clone, Copy)]
+/// Gives ids their names: two keyed hashes whose keys are this run's secret.
+#[derive(Debug, Clone, Default)]
 struct Naming {
-    secret: u128,
-}
-
-impl Default for Naming {
-    fn default() -> Self {
-        let part = || u128::from(RandomState::new().hash_one(0));
-        // Odd, so that no two ids meet that differ in their first half alone.
-        Self { secret: part() << 64 | part() | 1 }
-    }
+    first: RandomState,
+    last: RandomState,
 }
 
 impl Naming {
-    fn name(self, id: &Id) -> Name {
-        let (mut first, mut last) = ([0; 16], [0; 16]);
-        first.copy_from_slice(&id.as_bytes()[..16]);
-        last.copy_from_slice(&id.as_bytes()[16..]);
-        let name = u128::from_be_bytes(first).wrapping_mul(self.secret).wrapping_add(u128::from_be_bytes(last));
-        Name([(name >> 64) as u64, name as u64])
+    fn name(&self, id: &Id) -> Name {
+        Name([self.first.hash_one(id.as_bytes()), self.last.hash_one(id.as_bytes())])
     }
 }
 
@@ -367,7 +356,7 @@ impl LedgerBuilder {
             file.packs.iter_mut().chain(&mut file.marks).for_each(|one| one.pack = numbers[one.pack as usize]);
         }
         files.sort_unstable_by_key(|file| file.id);
-        let (data, trees) = (Shelf::new(naming, data), Shelf::new(naming, trees));
+        let (data, trees) = (Shelf::new(naming.clone(), data), Shelf::new(naming, trees));
         for (kind, shelf) in [(BlobKind::Data, &data), (BlobKind::Tree, &trees)] {
             for row in &shelf.rows {
                 let pack = &mut packs[row.pack as usize];
