@@ -22,7 +22,7 @@
 //! | [`access_log`] | a line for each request |
 //! | [`admin`] | the server's own paths: administration, and the document of all of them |
 //! | [`status`], [`metrics`] | what monitors read |
-//! | [`verify`] | names against content, with no key |
+//! | [`verify`], [`verifier`] | names against content, with no key; while serving, again and again |
 //! | [`sweep`], [`usage`] | what is put in order between two runs; who holds how much |
 //! | [`error`] | what goes wrong on the server's own side |
 
@@ -46,6 +46,7 @@ pub mod steward;
 pub mod sweep;
 pub mod usage;
 pub mod vault;
+pub mod verifier;
 pub mod verify;
 
 pub use access_log::AccessLog;

@@ -22,6 +22,9 @@ use crate::vault::Vault;
 /// Files between two notes of how far a pass came.
 const BATCH_FILES: u32 = 64;
 
+/// No pause is longer without a look at whether there is to be a stop.
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+
 /// How far the verification of a repository came.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -65,6 +68,8 @@ pub struct Verified {
 pub struct VerifyOptions<'a> {
     /// Only this account's repositories.
     pub account: Option<AccountName>,
+    /// Only repositories whose last whole pass ended before this moment, or that are in the middle of one.
+    pub due_before: Option<Timestamp>,
     /// No more bytes than this are read in a second.
     pub bytes_per_second: Option<u64>,
     /// Asked before each file: whether to break off.
@@ -74,6 +79,15 @@ pub struct VerifyOptions<'a> {
 impl std::fmt::Debug for VerifyOptions<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("VerifyOptions").field("account", &self.account).finish_non_exhaustive()
+    }
+}
+
+impl VerifyOptions<'_> {
+    fn wants(&self, place: &RepositoryPlace, progress: &Progress) -> bool {
+        let is_due = |before: Timestamp| {
+            progress.begun_at.is_some() || progress.completed_at.is_none_or(|completed| completed < before)
+        };
+        self.account.as_ref().is_none_or(|account| *account == place.account) && self.due_before.is_none_or(is_due)
     }
 }
 
@@ -114,12 +128,10 @@ pub fn progress(state: &State) -> Result<HashMap<RepositoryPlace, Progress>, Sta
 pub fn verify(state: &State, vault: &Vault, options: &VerifyOptions<'_>) -> Result<Verified, StoreError> {
     let mut total = Verified { is_whole: true, ..Verified::default() };
     let mut pace = Pace::new(state.clock().as_ref(), options.bytes_per_second);
-    let mut places: Vec<RepositoryPlace> = progress(state)?.into_keys().collect();
-    places.sort();
-    for place in places {
-        if options.account.as_ref().is_some_and(|account| *account != place.account) {
-            continue;
-        }
+    let mut places: Vec<(RepositoryPlace, Progress)> = progress(state)?.into_iter().collect();
+    places.retain(|(place, progress)| options.wants(place, progress));
+    places.sort_by(|one, other| one.0.cmp(&other.0));
+    for (place, _) in places {
         if !pass(state, vault, &place, options, &mut pace, &mut total)? {
             total.is_whole = false;
             break;
@@ -171,7 +183,7 @@ fn pass(
                 (kind_number(name.kind()), name.id().map_or(vec![0; Id::LENGTH], |id| id.as_bytes().to_vec()));
             (pass.files, pass.bytes) = (pass.files + 1, pass.bytes.saturating_add_unsigned(bytes));
             (total.files, total.bytes) = (total.files + 1, total.bytes.saturating_add(bytes));
-            pace.read(bytes);
+            pace.read(bytes, options.is_to_stop);
         }
         note(state, &pass, is_last, &damaged, &sound)?;
         if is_last || is_stopped {
@@ -294,13 +306,16 @@ impl<'a> Pace<'a> {
         Self { clock, bytes_per_second, begun: clock.monotonic(), bytes: 0 }
     }
 
-    /// Waits until so many bytes more are due.
-    fn read(&mut self, bytes: u64) {
+    /// Waits until so many bytes more are due, or there is to be a stop.
+    fn read(&mut self, bytes: u64, is_to_stop: &(dyn Fn() -> bool + Sync)) {
         let Some(rate) = self.bytes_per_second.filter(|rate| *rate > 0) else { return };
         self.bytes = self.bytes.saturating_add(bytes);
         let due = self.begun + Duration::from_millis(self.bytes.saturating_mul(1000) / rate);
-        if let Some(wait) = due.checked_sub(self.clock.monotonic()) {
-            std::thread::sleep(wait);
+        while let Some(wait) = due.checked_sub(self.clock.monotonic()).filter(|wait| !wait.is_zero()) {
+            if is_to_stop() {
+                return;
+            }
+            std::thread::sleep(wait.min(PAUSE_MAX));
         }
     }
 }

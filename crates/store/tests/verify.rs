@@ -2,19 +2,22 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use clock::FakeClock;
 use format::{FileKind, FileName};
 use jiff::{Timestamp, tz::TimeZone};
 use store::accounts::Limits;
 use store::login::LoginSettings;
+use store::verifier::Verifier;
 use store::verify::{VerifyOptions, progress, verify};
 use store::{Gate, RepositoryPlace, State, Steward, Vault};
 
 struct Place {
     _folder: tempfile::TempDir,
+    clock: Arc<FakeClock>,
     steward: Steward,
     vault: Vault,
 }
@@ -25,12 +28,12 @@ impl Place {
         let clock = Arc::new(FakeClock::new(Timestamp::from_second(1_800_000_000).unwrap(), TimeZone::UTC));
         Vault::create(folder.path()).unwrap();
         State::create(folder.path()).unwrap();
-        let state = Arc::new(State::open(folder.path(), clock).unwrap());
+        let state = Arc::new(State::open(folder.path(), clock.clone()).unwrap());
         state.add_account(&at().account, Limits::default(), None).unwrap();
         let steward = Steward::begin(state, LoginSettings::default(), None).unwrap();
         let vault = Vault::open(folder.path()).unwrap();
         vault.create_repository(&at()).unwrap();
-        Self { _folder: folder, steward, vault }
+        Self { _folder: folder, clock, steward, vault }
     }
 
     async fn store(&self, kind: FileKind, content: &[u8]) -> FileName {
@@ -48,7 +51,7 @@ impl Place {
     }
 
     fn verify(&self, is_to_stop: &(dyn Fn() -> bool + Sync)) -> store::verify::Verified {
-        let options = VerifyOptions { account: None, bytes_per_second: None, is_to_stop };
+        let options = VerifyOptions { account: None, due_before: None, bytes_per_second: None, is_to_stop };
         verify(self.steward.state(), &self.vault, &options).unwrap()
     }
 
@@ -114,4 +117,29 @@ async fn a_pass_goes_on_where_it_broke_off() {
     }
     assert_eq!((files, passes), (150, 4), "each file once");
     assert_eq!(place.verify(&|| false).files, 150, "the next pass begins anew");
+}
+
+#[tokio::test]
+async fn while_serving_a_repository_is_read_again_when_it_is_due() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let limit = Duration::from_secs(60);
+    let place = Place::new();
+    let name = place.store(FileKind::Pack, b"sealed").await;
+    let (tell, told) = mpsc::channel();
+    let tell = move |outcome: Result<store::verify::Verified, store::StoreError>| {
+        let _ = tell.send(outcome.unwrap());
+    };
+    let every = 7 * DAY;
+    let verifier = Verifier::start(place.steward.state().clone(), place.vault.clone(), every, None, tell).unwrap();
+    let first = told.recv_timeout(limit).unwrap();
+    assert_eq!((first.files, first.is_whole, first.damages.len()), (1, true, 0));
+    place.clock.advance(6 * DAY);
+    verifier.look();
+    assert_eq!(told.recv_timeout(limit).unwrap().files, 0, "not due yet");
+    fs::remove_file(place.path(name)).unwrap();
+    place.clock.advance(DAY + Duration::from_secs(1));
+    verifier.look();
+    assert_eq!(told.recv_timeout(limit).unwrap().damages.len(), 1);
+    drop(verifier);
+    assert!(told.recv().is_err(), "it has ended");
 }

@@ -42,6 +42,9 @@ pub(crate) enum Event {
     Removed(FileName),
 }
 
+/// What an event changed in which account; nothing when the account is gone.
+type Outcome = Option<(i64, Option<Effect>)>;
+
 struct Job {
     place: RepositoryPlace,
     event: Event,
@@ -140,8 +143,8 @@ impl Writer {
         }
     }
 
-    /// For each job: nothing when its account is gone; otherwise the account's number and what changed.
-    fn commit(&mut self, jobs: &[Job]) -> Result<Vec<Option<(i64, Option<Effect>)>>, StateError> {
+    /// What each job changed.
+    fn commit(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, StateError> {
         let book = self.state.book()?;
         let now = self.state.now().as_millisecond();
         let failed = |error: rusqlite::Error| StateError::from_sqlite(self.state.path(), &error);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use format::{FileKind, FileName};
 use model::Id;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::names::{AccountName, RepositoryName, RepositoryPlace};
 use crate::quota::{Effect, Holding, Holdings};
@@ -146,20 +146,17 @@ pub(crate) fn holdings(state: &State, book: &Book) -> Result<Holdings, StateErro
         || StateError::Damaged { path: state.path().to_owned(), why: "a row of `files` makes no sense".into() };
     let repositories = state.look_up(|connection| {
         let query = "SELECT account, name FROM repositories";
-        let rows = connection
-            .prepare(query)?
-            .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?
-            .collect::<rusqlite::Result<Vec<_>>>();
-        rows
+        let mut statement = connection.prepare(query)?;
+        let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
+        rows.collect::<rusqlite::Result<Vec<_>>>()
     })?;
     let totals = state.look_up(|connection| {
         let query = "SELECT account, name, kind, count(*), sum(bytes), max(received_at) FROM files
             JOIN repositories ON repositories.id = repository GROUP BY repository, kind";
-        let rows = connection
-            .prepare(query)?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?)))?
-            .collect::<rusqlite::Result<Vec<(i64, String, i64, i64, i64, i64)>>>();
-        rows
+        let mut statement = connection.prepare(query)?;
+        let total = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?));
+        let rows = statement.query_map([], total)?;
+        rows.collect::<rusqlite::Result<Vec<(i64, String, i64, i64, i64, i64)>>>()
     })?;
     for (account, repository) in repositories {
         let name = by_number.get(&account).ok_or_else(damaged)?;
