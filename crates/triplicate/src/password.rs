@@ -97,7 +97,8 @@ fn checked(text: &str, from: &str) -> Result<Secret, Failure> {
     Ok(Secret::from(password))
 }
 
-fn ask(prompt: &str) -> Result<Secret, Failure> {
+/// Asks for a line at the terminal, without showing it.
+pub(crate) fn ask(prompt: &str) -> Result<Secret, Failure> {
     if !std::io::stdin().is_terminal() {
         let hint = "set RESTIC_PASSWORD_FILE, RESTIC_PASSWORD_COMMAND or RESTIC_PASSWORD, or use --password-file";
         return Err(Failure::usage("no password was given, and there is no terminal to ask at").hint(hint));

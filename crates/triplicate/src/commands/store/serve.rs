@@ -7,11 +7,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use store::htpasswd::HtpasswdFile;
 use store::login::LoginSettings;
 use store::serve::{CONNECTIONS_MAX, Request, inherited_sockets};
+use store::verifier::Verifier;
+use store::verify::Verified;
 use store::{
     AccessLog, ListenAt, Parts, Role, ServeOptions, Server, State, Steward, StoreError, TimeLimits, TlsFiles, Vault,
 };
@@ -19,7 +22,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::{DataFolder, failed};
+use super::{DataFolder, failed, limits, verify};
 use crate::failure::Failure;
 use crate::session::Session;
 
@@ -63,6 +66,12 @@ pub(super) struct Arguments {
     /// What the users of the htpasswd file may do: read, append or full
     #[arg(long, value_name = "ROLE", default_value = "append", requires = "htpasswd", value_parser = parse_role)]
     htpasswd_role: Role,
+    /// Compare names with contents once in this time: `30d`, or `0` for never
+    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = limits::age)]
+    verify_every: Duration,
+    /// Read no more than this in a second to verify: `20M`
+    #[arg(long, value_name = "SIZE", default_value = "20M", value_parser = verify::size)]
+    verify_rate: u64,
     /// Append the log to this file instead of writing it to standard error
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -110,7 +119,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     // Before anything is opened, so that no signal is missed while a large store is compared with its journal.
     let asked = runtime.block_on(async { listen_for_signals() })?;
-    let (server, steward) = open(session, arguments, &folder, &runtime)?;
+    let (server, steward, verifier) = open(session, arguments, &folder, &runtime)?;
     let addresses = server.addresses();
     session.screen.json(&json!({ "message_type": "listening", "addresses": addresses }))?;
     for address in &addresses {
@@ -118,6 +127,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
     }
     session.screen.flush()?;
     runtime.block_on(server.run(asked));
+    drop(verifier);
     // What was cut off must not write behind the steward's back.
     drop(runtime);
     steward.end().map_err(failed)
@@ -129,7 +139,7 @@ fn open(
     arguments: &Arguments,
     folder: &Path,
     runtime: &Runtime,
-) -> Result<(Server, Arc<Steward>), Failure> {
+) -> Result<(Server, Arc<Steward>, Option<Verifier>), Failure> {
     let clock = session.clock.clone();
     let vault = Vault::open(folder).map_err(failed)?;
     let state = Arc::new(State::open(folder, clock.clone()).map_err(failed)?);
@@ -149,9 +159,32 @@ fn open(
         log.event("compared_with_journal", &format!("{reconciled:?}"));
     }
     let own = Some(store::admin::router(steward.clone(), vault.clone()));
-    let parts = Parts { vault, gate: steward.clone(), own, log, clock };
+    let parts = Parts { vault: vault.clone(), gate: steward.clone(), own, log: log.clone(), clock };
     let server = Server::bind(options(arguments)?, parts).map_err(failed)?;
-    Ok((server, steward))
+    let verifier = verifier(arguments, &steward, vault, log)?;
+    Ok((server, steward, verifier))
+}
+
+/// Starts to compare names with contents, unless it is not wanted.
+fn verifier(
+    arguments: &Arguments,
+    steward: &Steward,
+    vault: Vault,
+    log: AccessLog,
+) -> Result<Option<Verifier>, Failure> {
+    if arguments.verify_every.is_zero() {
+        return Ok(None);
+    }
+    let tell = move |outcome: Result<Verified, StoreError>| match outcome {
+        Ok(verified) => {
+            for damage in &verified.damages {
+                log.event("damaged", &format!("{}/{}: {}", damage.place, damage.name, damage.what));
+            }
+        }
+        Err(error) => log.event("cannot_verify", &error.to_string()),
+    };
+    let (every, rate) = (arguments.verify_every, Some(arguments.verify_rate));
+    Verifier::start(steward.state().clone(), vault, every, rate, tell).map(Some).map_err(failed)
 }
 
 fn options(arguments: &Arguments) -> Result<ServeOptions, Failure> {
