@@ -32,7 +32,7 @@ pub struct Account {
 impl Account {
     /// An account whose first credential has this role. Files may be removed at once.
     pub fn new(name: &str, password: &str, role: &'static str) -> Self {
-        let options = ["--minimum-age", "0s"].map(str::to_owned).to_vec();
+        let options = ["--minimum-age", "0"].map(str::to_owned).to_vec();
         Self { name: name.to_owned(), label: None, password: password.to_owned(), role, options }
     }
 
@@ -162,7 +162,7 @@ impl StoreGround {
         let file = file.to_string_lossy().into_owned();
         let mut words = match &account.label {
             None => vec!["account", "add", &account.name],
-            Some(label) => vec!["credential", "add", &account.name, label],
+            Some(label) => vec!["credential", "add", &account.name, "--label", label],
         };
         words.extend(["--role", account.role, "--password-file", &file]);
         words.extend(account.options.iter().map(String::as_str));

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -32,18 +33,25 @@ const PIECE_BYTES: usize = 64 << 10;
 #[derive(Clone)]
 pub enum Door {
     /// Plain TCP.
-    Plain(SocketAddr),
+    Plain(Way),
     /// TLS, trusting one authority.
-    Tls(SocketAddr, Arc<ClientConfig>),
+    Tls(Way, Arc<ClientConfig>),
     /// A unix socket.
     Unix(PathBuf),
+}
+
+/// Where to, and where from.
+#[derive(Debug, Clone, Copy)]
+pub struct Way {
+    to: SocketAddr,
+    from: Option<Ipv4Addr>,
 }
 
 impl fmt::Debug for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Door::Plain(address) => write!(f, "http://{address}"),
-            Door::Tls(address, _) => write!(f, "https://{address}"),
+            Door::Plain(way) => write!(f, "http://{}", way.to),
+            Door::Tls(way, _) => write!(f, "https://{}", way.to),
             Door::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -77,7 +85,7 @@ impl Stream for StreamOwned<ClientConnection, TcpStream> {
 impl Door {
     /// Plain TCP on a port of the loopback address.
     pub fn plain(port: u16) -> Self {
-        Self::Plain(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        Self::Plain(Way { to: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), from: None })
     }
 
     /// TLS on a port of the loopback address, trusting the authority in this PEM file.
@@ -86,8 +94,22 @@ impl Door {
     /// When the file holds no certificate.
     pub fn tls(port: u16, authority: &Path) -> Self {
         match trusting(authority) {
-            Ok(config) => Self::Tls(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Arc::new(config)),
+            Ok(config) => {
+                let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+                Self::Tls(Way { to, from: None }, Arc::new(config))
+            }
             Err(error) => panic!("cannot trust `{}`: {error}", authority.display()),
+        }
+    }
+
+    /// The same way from another address of this machine: `127.0.0.2` is another client than `127.0.0.1`.
+    #[must_use]
+    pub fn from_address(&self, address: Ipv4Addr) -> Self {
+        let from = Some(address);
+        match self {
+            Door::Plain(way) => Self::Plain(Way { from, ..*way }),
+            Door::Tls(way, config) => Self::Tls(Way { from, ..*way }, Arc::clone(config)),
+            Door::Unix(path) => Self::Unix(path.clone()),
         }
     }
 
@@ -98,11 +120,11 @@ impl Door {
     pub fn connect(&self) -> io::Result<Connection> {
         let limit = Some(Duration::from_secs(SILENCE_LIMIT_SECONDS));
         let stream: Box<dyn Stream> = match self {
-            Door::Plain(address) => Box::new(tcp(*address, limit)?),
-            Door::Tls(address, config) => {
-                let name = ServerName::from(address.ip());
+            Door::Plain(way) => Box::new(tcp(*way, limit)?),
+            Door::Tls(way, config) => {
+                let name = ServerName::from(way.to.ip());
                 let client = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
-                Box::new(StreamOwned::new(client, tcp(*address, limit)?))
+                Box::new(StreamOwned::new(client, tcp(*way, limit)?))
             }
             Door::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
@@ -123,8 +145,16 @@ impl Door {
     }
 }
 
-fn tcp(address: SocketAddr, limit: Option<Duration>) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address)?;
+fn tcp(way: Way, limit: Option<Duration>) -> io::Result<TcpStream> {
+    let stream = match way.from {
+        None => TcpStream::connect(way.to)?,
+        Some(from) => {
+            let socket = net::socket(net::AddressFamily::INET, net::SocketType::STREAM, None)?;
+            net::bind(&socket, &SocketAddr::from((from, 0)))?;
+            net::connect(&socket, &way.to)?;
+            TcpStream::from(socket)
+        }
+    };
     stream.set_nodelay(true)?;
     stream.set_read_timeout(limit)?;
     stream.set_write_timeout(limit)?;

@@ -257,6 +257,9 @@ impl Tracer<'_> {
         {
             let arguments = arguments_of(&registers);
             record(journal, &Done { call: &call, pid, number: shape.number, arguments, result: after.rax })?;
+            if let Some(watch) = &self.traced.watch {
+                watch.noted(journal.events().len());
+            }
         }
         match deed {
             Some(Deed::KillAfter) => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::signal::{Signal, kill};
@@ -16,6 +16,7 @@ pub struct Watch {
     counts: AtomicBool,
     pid: AtomicI32,
     calls: AtomicU64,
+    events: AtomicUsize,
     seen: Option<Mutex<BTreeMap<PathBuf, &'static str>>>,
 }
 
@@ -43,6 +44,11 @@ impl Watch {
     /// How many calls have counted.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::SeqCst)
+    }
+
+    /// How many events the journal has, where there is one.
+    pub fn events(&self) -> usize {
+        self.events.load(Ordering::SeqCst)
     }
 
     /// Every name since [`Watch::begin`], with one call that was about it.
@@ -76,6 +82,10 @@ impl Watch {
 
     pub(super) fn started(&self, pid: Pid) {
         self.pid.store(pid.as_raw(), Ordering::SeqCst);
+    }
+
+    pub(super) fn noted(&self, events: usize) {
+        self.events.store(events, Ordering::SeqCst);
     }
 
     pub(super) fn ended(&self) {
