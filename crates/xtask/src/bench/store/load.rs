@@ -13,6 +13,8 @@ use super::table::Row;
 
 const MIB: usize = 1 << 20;
 const SEED: u64 = 5;
+/// rclone knows no other lists.
+const LISTS: &str = "application/vnd.x.restic.rest.v2";
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
@@ -114,7 +116,7 @@ pub(super) fn run(load: &Load, server: &Running, round: usize, clock: &dyn Clock
 fn missing(load: &Load, server: &Running, files: &[Prepared]) -> Result<u64, String> {
     let mut missing = 0;
     for (user, password) in server.users.iter().take(load.accounts) {
-        let request = Request::get(format!("/{user}/main/data/")).login(user, password);
+        let request = Request::get(format!("/{user}/main/data/")).login(user, password).header("Accept", LISTS);
         let list = server.door.ask(&request).map_err(|error| format!("cannot list: {error}"))?.text();
         let packs = files.iter().filter(|file| file.kind == FileKind::Pack);
         missing += packs.filter(|file| !list.contains(file.name.trim_start_matches("data/"))).count() as u64;
@@ -130,7 +132,8 @@ struct Client<'a> {
 impl Client<'_> {
     fn ask(&mut self, method: &str, path: &str, body: &[u8], wanted: u16) -> Result<(), String> {
         let (user, password) = self.user;
-        let mut request = Request::new(method, format!("/{user}/main/{path}")).login(user, password);
+        let mut request =
+            Request::new(method, format!("/{user}/main/{path}")).login(user, password).header("Accept", LISTS);
         if method == "POST" {
             request = request.header("Content-Length", &body.len().to_string());
         }
