@@ -146,9 +146,11 @@ impl Meeting<'_> {
 
     /// What anybody was told is safe is safe: on its copy at once, after a sync on all. What restic forgot may be gone.
     fn judge_all(&self, theirs: &Ended, ours: &Result<Told>) -> Vec<String> {
-        let forgets = self.theirs.row == "restic forget" && theirs.code == Some(0);
-        let newest = self.stage.acknowledged.iter().rev().take(if forgets { 1 } else { usize::MAX });
-        let mut everywhere: Vec<Acknowledged> = newest.cloned().collect();
+        // It keeps the newest that it saw, which may be ours, and names what it removes.
+        let text = theirs.text();
+        let forgotten = text.split_once("\nremove ").filter(|_| self.theirs.row == "restic forget");
+        let is_kept = |one: &&Acknowledged| !forgotten.is_some_and(|(_, rows)| rows.contains(&one.id.to_hex()[..8]));
+        let mut everywhere: Vec<Acknowledged> = self.stage.acknowledged.iter().filter(is_kept).cloned().collect();
         let of_theirs = snapshot_of(theirs).map(|id| Acknowledged { id, tree: self.stage.source.clone() });
         let of_ours = ours.iter().find_map(|told| told.made.clone());
         let mut violations = Vec::new();
