@@ -1,7 +1,7 @@
 //! Ctrl-C and a polite request to stop: the first asks the operation to end, so that locks are removed; the second
 //! ends the process at once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use repository::Cancel;
 use tokio::runtime::Handle;
@@ -10,8 +10,30 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::failure::{Failure, code};
 use crate::screen::Screen;
 
+/// What is said when somebody asks for the end: what a second time would do depends on what is going on.
+#[derive(Debug, Clone)]
+pub(crate) struct Notice(Arc<Mutex<&'static str>>);
+
+impl Notice {
+    fn new() -> Self {
+        let operation = "interrupted: ending the operation; once more ends it at once and may leave locks";
+        Self(Arc::new(Mutex::new(operation)))
+    }
+
+    /// Says this instead.
+    pub(crate) fn set(&self, text: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    }
+
+    fn text(&self) -> &'static str {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Listens until the runtime ends.
-pub(crate) fn listen(runtime: &Handle, cancel: Cancel, screen: Arc<Screen>) -> Result<(), Failure> {
+pub(crate) fn listen(runtime: &Handle, cancel: Cancel, screen: Arc<Screen>) -> Result<Notice, Failure> {
+    let notice = Notice::new();
+    let said = notice.clone();
     let refused = |error: std::io::Error| Failure::failed(format!("cannot listen for signals: {error}"));
     let _entered = runtime.enter();
     let mut interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
@@ -26,10 +48,10 @@ pub(crate) fn listen(runtime: &Handle, cancel: Cancel, screen: Arc<Screen>) -> R
                 end_at_once();
             }
             cancel.set();
-            screen.note("interrupted: ending the operation; once more ends it at once and may leave locks");
+            screen.note(said.text());
         }
     });
-    Ok(())
+    Ok(notice)
 }
 
 /// The user asked twice: whatever blocks the orderly end must not block this.

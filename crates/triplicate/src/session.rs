@@ -31,6 +31,7 @@ pub(crate) struct Session {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) cancel: Cancel,
     pub(crate) who: Who,
+    pub(crate) on_interrupt: interrupt::Notice,
     repositories: Vec<String>,
     runtime: Runtime,
 }
@@ -44,9 +45,9 @@ impl Session {
             .build()
             .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
         let cancel = Cancel::new();
-        interrupt::listen(runtime.handle(), cancel.clone(), screen.clone())?;
+        let on_interrupt = interrupt::listen(runtime.handle(), cancel.clone(), screen.clone())?;
         let clock = Arc::new(SystemClock::new());
-        Ok(Self { screen, global, clock, cancel, who: who(), repositories, runtime })
+        Ok(Self { screen, global, clock, cancel, who: who(), on_interrupt, repositories, runtime })
     }
 
     /// The locations of the copies, from `-r`, `--repository-file` or the environment, in that order.

@@ -119,6 +119,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     // Before anything is opened, so that no signal is missed while a large store is compared with its journal.
     let asked = runtime.block_on(async { listen_for_signals() })?;
+    session.on_interrupt.set("stopping: requests under way are finished; once more ends at once");
     let (server, steward, verifier) = open(session, arguments, &folder, &runtime)?;
     let addresses = server.addresses();
     session.screen.json(&json!({ "message_type": "listening", "addresses": addresses }))?;
