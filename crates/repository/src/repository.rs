@@ -141,12 +141,13 @@ impl Repository {
 
     /// Loads the merged index of all live copies.
     pub fn indexed(&self) -> Result<Indexed<'_>> {
-        let LoadedIndex { index, holdings, has_unsound } = load::load(self)?;
+        let LoadedIndex { index, holdings, has_unsound, has_lost } = load::load(self)?;
         Ok(Indexed {
             repository: self,
             index,
             index_holdings: holdings,
             has_unsound_index: has_unsound,
+            has_lost_index: has_lost,
             listings: Listings::default(),
         })
     }
@@ -160,8 +161,10 @@ pub struct Indexed<'a> {
     /// The merged index.
     pub index: Index,
     pub(crate) index_holdings: crate::copies::status::Holdings,
-    /// True when an index file of some copies was left out because none of them has it sound.
+    /// True when an index file was left out because no copy has it sound.
     pub(crate) has_unsound_index: bool,
+    /// True when every copy lists one of those: what the index does not know may be there all the same.
+    pub(crate) has_lost_index: bool,
     listings: Listings,
 }
 

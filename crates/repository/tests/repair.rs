@@ -467,3 +467,30 @@ fn a_lost_config_and_lost_keys_come_back_from_the_kit_and_only_where_they_belong
     assert_eq!(files(&copies[0]), sound);
     assert_whole(&room, &copies);
 }
+
+/// Whoever may add to every copy can add an index file that nobody can open.
+#[test]
+fn garbage_among_the_index_files_stops_no_restore_and_no_backup_and_a_repair_takes_it_away() {
+    let room = Room::new();
+    let copies = three_copies(&room);
+    let garbage = Bytes::from_static(b"garbage of any length");
+    let name = FileName::new(FileKind::Index, format::hash(&garbage));
+    copies.iter().for_each(|copy| copy.put(name, garbage.clone()));
+    let repository = open(&room, plain(&copies));
+    let snapshot = repository.snapshots().unwrap().snapshots[0].1.clone();
+    let target = room.path("target");
+    let request = RestoreRequest { target: target.clone(), ..RestoreRequest::default() };
+    let restored = restore(&repository.indexed().unwrap(), &snapshot, &request, repository.observer()).unwrap();
+    assert_eq!(restored.failed_count, 0);
+    assert!(room::files_in(&target.join("source")) == room::files_in(&room.path("source")));
+    let told: Vec<String> = room.witness.events().iter().map(|event| format!("{event:?}")).collect();
+    assert!(told.iter().any(|text| text.contains(&name.path()) && text.contains("no copy has it")), "{told:?}");
+    let report = room.backup(&repository, Path::new("source"));
+    assert!(report.id.is_some() && report.has_damage && report.verdict == Verdict::Warning, "{:?}", report.verdict);
+    // What only that file may have known must not be taken for lost.
+    let refused = SnapshotRepair::examine(&repository, &RepairSnapshotsRequest::default()).unwrap_err();
+    assert!(refused.hint().unwrap().contains("repair index"), "{refused}");
+    drop(repository);
+    repair_index(&room, &copies, false);
+    assert_whole(&room, &copies);
+}

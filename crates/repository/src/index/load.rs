@@ -1,7 +1,9 @@
 //! Reading all index files of all live copies and merging them; those that the cache has are not read.
 //!
-//! The union is what the repository knows. An index file that every copy lists and none has sound is an error: nobody
-//! knows what was in it. One that only some copies list may never have existed; it is told, and left out.
+//! The union is what the repository knows. An index file that no copy has sound is told, and left out: whoever can add
+//! garbage to the copies must not be able to stop a restore. What only that file knew is not found, and is named by
+//! whoever needs it. Where every copy lists it, it is *lost*: nothing may be judged by what the rest does not know. Only
+//! where no index file at all is sound is that an error.
 //!
 //! A file may come from the cache when every copy that lists it lists the size that it had; one whose copies disagree is
 //! read each time, so that its damage is told each time.
@@ -33,8 +35,10 @@ pub struct LoadedIndex {
     pub index: Index,
     /// Which copy has which of these index files.
     pub holdings: Holdings,
-    /// True when index files were left out that some copies list and none has sound.
+    /// True when index files were left out that no copy has sound.
     pub has_unsound: bool,
+    /// True when every copy lists one of those.
+    pub has_lost: bool,
 }
 
 /// What was read from index files.
@@ -45,7 +49,9 @@ struct Fresh {
     files: Vec<ListedFile>,
     /// The content of files about which the copies disagree.
     disputed: ShelvesBuilder,
-    unsound: Vec<Id>,
+    unsound: Vec<(Id, Held)>,
+    /// What was wrong with the first of these.
+    why_unsound: Option<Error>,
 }
 
 /// Reads every index file once, several at a time, each from the first copy that has it sound.
@@ -57,10 +63,11 @@ pub fn load(repository: &Repository) -> Result<LoadedIndex> {
     let cached = repository.cache().map(|cache| Cached::open(cache, &repository.master, is_listed));
     let known = cached.as_ref().map_or_else(HashSet::new, Cached::files);
     let fresh = read_all(repository, &holdings, &known)?;
-    for id in &fresh.unsound {
+    for (id, _) in &fresh.unsound {
         holdings.files.remove(id);
     }
     let has_unsound = !fresh.unsound.is_empty();
+    let has_lost = fresh.has_lost(&holdings);
     let mut sources = match cached {
         Some(cached) => cached.with(fresh.lasting.build(), fresh.files, repository.clock().now().as_second()),
         None => vec![Source::Memory(fresh.lasting.build())],
@@ -69,7 +76,7 @@ pub fn load(repository: &Repository) -> Result<LoadedIndex> {
         sources.push(Source::Memory(fresh.disputed.build()));
     }
     let files = holdings.files.keys().map(|id| (*id, Holders::of(&holdings, id))).collect();
-    Ok(LoadedIndex { index: Index::of(sources, Some(Reread::new(repository, files))), holdings, has_unsound })
+    Ok(LoadedIndex { index: Index::of(sources, Some(Reread::new(repository, files))), holdings, has_unsound, has_lost })
 }
 
 /// Reads all that is not `known`.
@@ -83,19 +90,29 @@ fn read_all(repository: &Repository, holdings: &Holdings, known: &HashSet<Id>) -
             repository.cancel().check()?;
             match read(repository.copies(), &repository.master, id, Holders::of(holdings, &id)) {
                 Ok(file) => threads::lock(&fresh).add(&file, id, held),
-                Err(error @ (Error::Damaged { .. } | Error::Format { .. })) if held.copies != holdings.asked => {
-                    tell(repository, id, held, &error);
-                    threads::lock(&fresh).unsound.push(id);
+                Err(error @ (Error::Damaged { .. } | Error::Format { .. })) => {
+                    tell(repository, id, held, held.copies == holdings.asked, &error);
+                    let mut fresh = threads::lock(&fresh);
+                    fresh.unsound.push((id, held));
+                    fresh.why_unsound.get_or_insert(error);
                 }
                 Err(error) => return Err(error),
             }
         }
         Ok(())
     })?;
-    Ok(fresh.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+    let mut fresh = fresh.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    match fresh.why_unsound.take() {
+        Some(error) if fresh.has_lost(holdings) && fresh.unsound.len() == holdings.files.len() => Err(error),
+        _ => Ok(fresh),
+    }
 }
 
 impl Fresh {
+    fn has_lost(&self, holdings: &Holdings) -> bool {
+        self.unsound.iter().any(|(_, held)| held.copies == holdings.asked)
+    }
+
     fn add(&mut self, file: &IndexFile, id: Id, held: Held) {
         let builder = if held.other_size == 0 {
             self.files.push(ListedFile { id, size: held.size });
@@ -107,10 +124,11 @@ impl Fresh {
     }
 }
 
-fn tell(repository: &Repository, id: Id, held: Held, error: &Error) {
+fn tell(repository: &Repository, id: Id, held: Held, is_lost: bool, error: &Error) {
     let holders = repository.copies().all().iter().enumerate().filter(|(number, _)| held.copies & (1 << number) != 0);
     let copy = holders.map(|(_, copy)| copy.place()).collect::<Vec<_>>().join(", ");
-    let why = format!("not used, the other copies do not list it: {error}");
+    let reason = if is_lost { "no copy has it sound" } else { "the other copies do not list it" };
+    let why = format!("not used, {reason}: {error}");
     let file = FileName::new(FileKind::Index, id).path();
     repository.observer().event(Event::Damage(Damage { copy, file, why }));
 }

@@ -119,6 +119,12 @@ impl<'a> SnapshotRepair<'a> {
             return Err(Error::Snapshot(format!("there is no snapshot {unknown}")));
         }
         let mut indexed = repository.indexed()?;
+        if indexed.has_lost_index {
+            return Err(Error::Refused {
+                why: "an index file that no copy has sound may know what snapshots seem to lack".to_owned(),
+                hint: "`triplicate repair index` makes the index anew from the packs".to_owned(),
+            });
+        }
         let files = &work.survey().files;
         indexed.index.forget_packs(|id| files.get(&FileName::pack(*id)).is_some_and(|standing| standing.sound != 0));
         let mut plan = SnapshotsPlan { heal: work.heal_plan().clone(), ..SnapshotsPlan::default() };

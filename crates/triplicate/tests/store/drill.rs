@@ -83,9 +83,15 @@ fn a_stolen_client_takes_nothing_that_recovery_needs() {
     }
     assert_nothing_lost(&server, &before);
 
-    // Recovery: who runs the server takes what had arrived before the theft (its journal has the moment of each file;
-    // here the list of then stands for it), and it comes back as it was. Files that came later stay out of the way: an
-    // index that nobody can open would stop every restore that reads it.
+    // Recovery through the server, with all that the thief left lying in the way.
+    let words = ["restore", "latest", "--tag", "good", "--target", "through the server"];
+    call(ALICE, &words).expect_code(0);
+    let restored = manifest(scratch.path().join("through the server")).unwrap().below(&source);
+    let difference = testkit::Manifest::difference_except(&good, &restored, &[]);
+    assert!(difference.is_empty(), "{difference:#?}");
+
+    // And from the files alone, as they were before the theft: the journal has the moment of each; here the list of then
+    // stands for it.
     let recovered = scratch.path().join("recovered");
     for path in before.keys().filter(|path| !path.starts_with("locks")) {
         let to = recovered.join(path);
