@@ -4,12 +4,14 @@
 //! an htpasswd file are bcrypt and stay so, for nobody knows their passwords.
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use argon2::password_hash::phc;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use argon2::{Algorithm, Argon2, Block, Params, PasswordHasher, Version};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::{ExposeSecret, Secret};
+use subtle::ConstantTimeEq;
 
 /// What each check of a password takes of memory, while it runs.
 pub const HASHING_MEMORY_KIB: u32 = 19 << 10;
@@ -67,6 +69,36 @@ pub fn generated() -> Result<Secret, Unsuitable> {
 fn argon() -> Result<Argon2<'static>, Unsuitable> {
     let params = Params::new(HASHING_MEMORY_KIB, HASHING_PASSES, 1, None).map_err(|_| Unsuitable::Failed)?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+/// The memory of checks that are done, for the next ones. Given back, it stays with the allocator, in a piece for each of
+/// the many threads that ever check a password.
+static CHECKING_MEMORY: Mutex<Vec<Vec<Block>>> = Mutex::new(Vec::new());
+/// As many as are checked side by side, without those that commands make.
+const CHECKING_MEMORIES_MAX: usize = 2;
+
+fn checking_memory() -> Vec<Block> {
+    CHECKING_MEMORY.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+}
+
+fn keep_checking_memory(memory: Vec<Block>) {
+    let mut kept = CHECKING_MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+    if kept.len() < CHECKING_MEMORIES_MAX {
+        kept.push(memory);
+    }
+}
+
+/// Whether a hash is of this password; nothing for a hash that cannot be checked.
+fn is_argon_of(hash: &phc::PasswordHash, password: &[u8]) -> Option<bool> {
+    let (salt, expected) = (hash.salt.as_ref()?, hash.hash.as_ref()?);
+    let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::try_from(hash).ok()?);
+    let mut memory = checking_memory();
+    memory.resize(argon.params().block_count(), Block::default());
+    let mut output = vec![0; expected.len()];
+    let hashed = argon.hash_password_into_with_memory(password, salt.as_ref(), &mut output, &mut memory);
+    keep_checking_memory(memory);
+    hashed.ok()?;
+    Some(output.ct_eq(expected.as_bytes()).into())
 }
 
 impl PasswordHash {
@@ -127,7 +159,7 @@ impl PasswordHash {
             return bcrypt::verify(password, &self.0).unwrap_or(false);
         }
         let Ok(hash) = phc::PasswordHash::new(&self.0) else { return false };
-        argon().is_ok_and(|argon| argon.verify_password(password, &hash).is_ok())
+        is_argon_of(&hash, password).unwrap_or(false)
     }
 }
 
