@@ -105,6 +105,33 @@ fn a_full_copy_is_named_and_the_others_finish() {
     assert_equal_copies(&copies);
 }
 
+/// A snapshot that is made while a sync looks goes to the copy that is behind with its index, or not at all.
+#[test]
+fn a_backup_that_ends_while_a_sync_looks_leaves_the_copy_that_was_behind_whole() {
+    for listed in [FileKind::Snapshot, FileKind::Index, FileKind::Pack] {
+        let room = Room::new();
+        let copies = three_copies(&room);
+        let behind = copies[2].clone();
+        let gate = Gate::closed();
+        let waits = Script::new(1).with(When::Kind(Verb::List, listed), Act::Wait(gate.clone()));
+        let first: Arc<dyn Destination> = Arc::new(Faulty::new(copies[0].clone(), waits));
+        std::thread::scope(|scope| {
+            let looking = scope.spawn(|| sync(&room.open_with(vec![first, behind.clone()]).unwrap()).unwrap());
+            assert!(testkit::process::wait_until(std::time::Duration::from_secs(60), || gate.waiting() > 0));
+            std::fs::write(room.path("source/meanwhile"), vec![3; 900_000]).unwrap();
+            let other = room.open_with(plain(&copies)[..2].to_vec()).unwrap();
+            assert_eq!(room.backup(&other, Path::new("source")).verdict, Verdict::Ok);
+            gate.open();
+            looking.join().unwrap();
+        });
+        let alone = room.open_with(vec![behind]).unwrap();
+        let indexed = alone.indexed().unwrap();
+        for (id, snapshot) in alone.snapshots().unwrap().snapshots {
+            indexed.tree(&snapshot.tree).unwrap_or_else(|error| panic!("{listed:?}: snapshot {}: {error}", id.short()));
+        }
+    }
+}
+
 #[test]
 fn when_every_copy_dies_the_run_fails_and_says_of_which() {
     let room = Room::new();

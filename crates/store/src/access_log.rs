@@ -9,7 +9,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::time::Duration;
 
 use clock::Clock;
 use serde::Serialize;
@@ -18,11 +19,13 @@ use crate::error::StoreError;
 
 /// Lines that wait for the disk; some megabytes at most.
 const LINES_WAITING_MAX: usize = 8192;
+/// How long an end waits for the log's last lines.
+const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
 /// Where the log goes. Clones write to the same place.
 #[derive(Debug, Clone)]
 pub struct AccessLog {
-    lines: Option<SyncSender<String>>,
+    lines: Option<SyncSender<Entry>>,
     dropped: Arc<AtomicU64>,
     is_to_be_reopened: Arc<AtomicBool>,
     clock: Arc<dyn Clock>,
@@ -75,6 +78,14 @@ struct EventLine<'a> {
     detail: &'a str,
 }
 
+/// What the thread of the log is sent.
+#[derive(Debug)]
+enum Entry {
+    Line(String),
+    /// All before this is to be written; then somebody is told.
+    Flush(Sender<()>),
+}
+
 impl AccessLog {
     /// Writes nothing.
     pub fn off(clock: Arc<dyn Clock>) -> Self {
@@ -125,11 +136,19 @@ impl AccessLog {
         self.event("log_reopened", "");
     }
 
+    /// Waits until all that was said so far is written, or for a while.
+    pub fn flush(&self) {
+        let (written, told) = channel();
+        if self.lines.as_ref().is_some_and(|lines| lines.send(Entry::Flush(written)).is_ok()) {
+            let _ = told.recv_timeout(FLUSH_LIMIT);
+        }
+    }
+
     fn send(&self, line: &impl Serialize) {
         let Some(lines) = &self.lines else { return };
         let time = self.clock.now().to_string();
         let Ok(text) = serde_json::to_string(&Stamped { time, line }) else { return };
-        if let Err(TrySendError::Full(_)) = lines.try_send(text) {
+        if let Err(TrySendError::Full(_)) = lines.try_send(Entry::Line(text)) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -142,7 +161,7 @@ fn append_to(path: &Path) -> io::Result<File> {
 
 /// The thread of the log. What cannot be written is lost: there is nowhere to say so.
 fn write_lines(
-    lines: &Receiver<String>,
+    lines: &Receiver<Entry>,
     path: Option<&Path>,
     out: Box<dyn Write + Send>,
     dropped: &AtomicU64,
@@ -156,14 +175,22 @@ fn write_lines(
             let _ = out.flush();
             out = BufWriter::new(Box::new(file));
         }
-        for line in std::iter::once(first).chain(lines.try_iter()) {
-            let _ = writeln!(out, "{line}");
+        let mut waiting = Vec::new();
+        for entry in std::iter::once(first).chain(lines.try_iter()) {
+            match entry {
+                Entry::Line(line) => drop(writeln!(out, "{line}")),
+                Entry::Flush(written) => waiting.push(written),
+            }
         }
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
             let _ = writeln!(out, r#"{{"event":"log_lines_lost","detail":"{lost}"}}"#);
         }
         let _ = out.flush();
+        // Whoever waited may have given up.
+        for written in waiting {
+            let _ = written.send(());
+        }
     }
 }
 

@@ -24,7 +24,10 @@ pub fn add(repository: &Repository, place: Arc<dyn Destination>) -> Result<()> {
     }
     let observer = repository.surroundings().observer.clone();
     let new = CopySet::new(vec![place.clone()], copies.runtime().clone(), observer, copies.clock().clone());
-    refuse_unless_empty(&new)?;
+    if let Err(refused) = refuse_unless_empty(&new) {
+        // Somebody else may have made it a copy since it was looked at.
+        return if is_copy_already(repository, &place)? { Ok(()) } else { Err(refused) };
+    }
     // Nobody takes a key away while it is brought to the new place.
     let _guard = repository.lock(LockMode::Adding)?;
     let keys = Holdings::gather(copies, FileKind::Key)?;

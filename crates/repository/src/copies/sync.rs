@@ -29,11 +29,13 @@ pub struct SyncReport {
 
 /// Brings every live copy up to date with the union of all.
 pub fn sync(repository: &Repository) -> Result<SyncReport> {
-    let guard = repository.lock(LockMode::Adding)?;
+    // In this order, one after the other: a snapshot that is listed has its index in what is listed behind it, and an
+    // index its packs. Somebody may back up meanwhile, and his snapshot must not go where its index does not.
+    let (guard, snapshots) = repository.lock_and_list(LockMode::Adding, FileKind::Snapshot)?;
     let copies = repository.copies();
+    let listing = repository.snapshots_of(snapshots)?;
     let keys_differ = !Holdings::gather(copies, FileKind::Key)?.agree();
     let indexed = repository.indexed()?;
-    let listing = repository.snapshots()?;
     let packs = Holdings::gather(copies, FileKind::Pack)?;
     let snapshots = listing.sound_holdings();
     let holdings = Sources { packs: &packs, indexes: &indexed.index_holdings, snapshots: &snapshots };

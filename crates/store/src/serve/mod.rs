@@ -212,6 +212,7 @@ impl Server {
         // waits for the disk alone, and not for any client.
         while changes.recv().await.is_some() {}
         log.event("stopped", if in_time { "" } else { "requests were cut off" });
+        log.flush();
     }
 }
 
