@@ -101,6 +101,14 @@ fn is_the_servers_own(ground: &StoreGround, path: &Path) -> bool {
         || path == Path::new("/sys/devices/system/cpu/online")
 }
 
+/// The server's limit of a request's head.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+
+fn is_cut_off(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionReset)
+}
+
 #[test]
 fn no_hostile_path_leads_anywhere() {
     let mut asked = 0;
@@ -111,8 +119,13 @@ fn no_hostile_path_leads_anywhere() {
             for method in ["GET", "HEAD", "POST", "DELETE"] {
                 let request = Request::new(method, path.target.clone()).body(if method == "POST" { PACK } else { b"" });
                 // Who may do everything in the account is refused for the path alone.
-                let answer = asker.ask(&request.login(PRUNER.0, PRUNER.1));
-                let answer = answer.unwrap_or_else(|error| panic!("{method} {}: {error}", path.what));
+                let answer = match asker.ask(&request.login(PRUNER.0, PRUNER.1)) {
+                    Ok(answer) => answer,
+                    // A head that is too long is answered before it is read to its end. Then the connection is closed,
+                    // and bytes that were still on their way may cost the answer.
+                    Err(error) if path.target.len() > HEAD_BYTES_MAX && is_cut_off(&error) => continue,
+                    Err(error) => panic!("{method} {}: {error}", path.what),
+                };
                 assert!((400..500).contains(&answer.status), "{method} {}: {}", path.what, answer.status);
                 assert!(answer.body.len() <= REFUSAL_BYTES_MAX, "{method} {}: {}", path.what, answer.text());
                 asked += 1;
