@@ -122,7 +122,7 @@ impl Room {
     }
 }
 
-/// Every file below a folder with its bytes, by relative path.
+/// Every file below a folder with its bytes, by relative path. One that a server at work removes meanwhile is not there.
 pub fn files_in(folder: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
     let mut files = std::collections::BTreeMap::new();
     let mut open = vec![folder.to_owned()];
@@ -131,11 +131,12 @@ pub fn files_in(folder: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
             let entry = entry.unwrap();
             if entry.file_type().unwrap().is_dir() {
                 open.push(entry.path());
-            } else {
-                files.insert(
-                    entry.path().strip_prefix(folder).unwrap().to_owned(),
-                    std::fs::read(entry.path()).unwrap(),
-                );
+                continue;
+            }
+            match std::fs::read(entry.path()) {
+                Ok(bytes) => drop(files.insert(entry.path().strip_prefix(folder).unwrap().to_owned(), bytes)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => panic!("{}: {error}", entry.path().display()),
             }
         }
     }
