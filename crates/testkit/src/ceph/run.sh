@@ -17,7 +17,8 @@ finish() {
     exit 0
 }
 failed() {
-    echo "failed: $1"
+    # On one line, as the reader reads lines: what is below the first would be lost.
+    echo "failed: $(printf '%s' "$1" | tr '\n' ' ')"
     while read -r _; do :; done
     finish
 }
@@ -62,6 +63,7 @@ start() {
 cluster=$(cat /proc/sys/kernel/random/uuid)
 store=$(cat /proc/sys/kernel/random/uuid)
 mkdir "$folder/mon" "$folder/osd" "$folder/rgw" "$folder/run"
+# With the default limits the monitor ends itself on a disk that is nearly full, though it keeps almost nothing there.
 # With the default interval each of a dozen changes of the cluster's maps waits a second of its own.
 cat > "$CEPH_CONF" << CONF
 [global]
@@ -83,8 +85,8 @@ log file = $folder/\$name.log
 debug ms = 0
 paxos propose interval = 0.02
 paxos min wait = 0.01
-mon data avail crit = 1
-mon data avail warn = 2
+mon data avail crit = -1
+mon data avail warn = -1
 mon warn on pool no redundancy = false
 mon allow pool size one = true
 mon max pg per osd = 1000
