@@ -7,24 +7,63 @@ use std::path::PathBuf;
 
 use model::Secret;
 
-/// What a destination may need to let us in. What is not set is not used.
+/// What destinations may need to let us in, kind by kind. What is not set is not used.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
-    /// The user for REST servers; one in the URL wins.
-    pub rest_username: Option<String>,
-    /// The password for REST servers; one in the URL wins.
-    pub rest_password: Option<Secret>,
-    /// The name of the S3 key.
-    pub aws_access_key_id: Option<String>,
-    /// The S3 key.
-    pub aws_secret_access_key: Option<Secret>,
-    /// The token that goes with a temporary S3 key.
-    pub aws_session_token: Option<Secret>,
-    /// The S3 region; without it, the one that the endpoint's name tells, or `us-east-1`.
-    pub aws_region: Option<String>,
+    /// For REST servers.
+    pub rest: RestAccess,
+    /// For buckets.
+    pub s3: S3Access,
+    /// For everything that is reached over TLS.
+    pub tls: TlsAccess,
+}
+
+/// The user of REST servers.
+#[derive(Debug, Clone, Default)]
+pub struct RestAccess {
+    /// The user; one in the URL wins.
+    pub username: Option<String>,
+    /// The password; one in the URL wins.
+    pub password: Option<Secret>,
+}
+
+/// The key to buckets, and how to address them.
+#[derive(Debug, Clone, Default)]
+pub struct S3Access {
+    /// The name of the key.
+    pub key_id: Option<String>,
+    /// The key.
+    pub key: Option<Secret>,
+    /// The token that goes with a temporary key.
+    pub session_token: Option<Secret>,
+    /// The region; without it, the one that the endpoint's name tells, or `us-east-1`.
+    pub region: Option<String>,
     /// Whether the bucket is written into the path or the host name; without it, Amazon gets the host name and
     /// everybody else the path.
-    pub s3_bucket_in_path: Option<bool>,
+    pub bucket_in_path: Option<bool>,
+}
+
+/// Whom to believe that he is who he says.
+#[derive(Debug, Clone, Default)]
+pub struct TlsAccess {
     /// A PEM file of certificates that are trusted besides the system's.
     pub ca_certificate: Option<PathBuf>,
+}
+
+impl From<RestAccess> for Access {
+    fn from(rest: RestAccess) -> Self {
+        Self { rest, ..Self::default() }
+    }
+}
+
+impl From<S3Access> for Access {
+    fn from(s3: S3Access) -> Self {
+        Self { s3, ..Self::default() }
+    }
+}
+
+impl From<TlsAccess> for Access {
+    fn from(tls: TlsAccess) -> Self {
+        Self { tls, ..Self::default() }
+    }
 }

@@ -6,20 +6,13 @@
 //! retries, then turns ([`Crowding`]), then the stall limit, then the place.
 
 mod access;
-mod crowding;
-mod folder;
+mod around;
 mod http;
 pub mod limits;
 mod local;
 mod location;
-mod progress;
 mod rest;
-mod rest_answers;
-mod retrying;
 mod s3;
-mod s3_answers;
-mod stalling;
-mod trust;
 
 use std::sync::Arc;
 
@@ -28,15 +21,13 @@ use bytes::Bytes;
 use format::{FileKind, FileName};
 use model::{Fault, Id};
 
-pub use access::Access;
-pub use crowding::Crowding;
+pub use access::{Access, RestAccess, S3Access, TlsAccess};
+pub use around::{Crowding, RetryListener, RetryNotice, Retrying, Stalling};
 pub use limits::Limits;
 pub use local::LocalFolder;
 pub use location::{LocalLocation, Location, LocationError, RestLocation, S3Location};
 pub use rest::RestServer;
-pub use retrying::{RetryListener, RetryNotice, Retrying};
 pub use s3::S3Bucket;
-pub use stalling::Stalling;
 
 /// No file of a repository is longer: places inside packs are 32-bit numbers.
 pub const FILE_LIMIT_BYTES: u64 = 1 << 32;

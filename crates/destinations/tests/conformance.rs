@@ -8,7 +8,7 @@ mod version_one;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use destinations::{Access, Destination, Limits, Location, RetryListener, open_heard};
+use destinations::{Access, Destination, Limits, Location, RetryListener, S3Access, TlsAccess, open_heard};
 use format::{FileKind, FileName};
 use model::Secret;
 use suite::{Plant, Subject, passes};
@@ -29,7 +29,7 @@ fn opened(location: &str, access: &Access) -> Arc<dyn Destination> {
 }
 
 fn rest_subject(server: &RestServer, location: &str, path: &str) -> Subject {
-    let access = Access { ca_certificate: server.ca_file.clone(), ..Access::default() };
+    let access: Access = TlsAccess { ca_certificate: server.ca_file.clone() }.into();
     Subject { destination: opened(location, &access), plant: plant_in(server.folder(path)), has_folders: true }
 }
 
@@ -88,12 +88,12 @@ async fn a_rest_server_that_lists_names_only_conforms() {
 async fn a_ceph_bucket_conforms() {
     let Some(server) = CephServer::shared() else { return };
     let bucket = server.new_bucket();
-    let access = Access {
-        aws_access_key_id: Some(server.access_key.clone()),
-        aws_secret_access_key: Some(Secret::from(server.secret_key.clone())),
-        aws_region: Some(server.region.to_owned()),
-        ..Access::default()
-    };
+    let access = Access::from(S3Access {
+        key_id: Some(server.access_key.clone()),
+        key: Some(Secret::from(server.secret_key.clone())),
+        region: Some(server.region.to_owned()),
+        ..S3Access::default()
+    });
     for prefix in ["a folder/of+plus & ümlauts", ""] {
         let location = bucket.repository(&prefix.replace('%', "%25"));
         let destination = opened(location.trim_end_matches('/'), &access);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use destinations::{Access, Destination, Limits, Location, RestServer, S3Bucket, Span, Stalling};
+use destinations::{Access, Destination, Limits, Location, RestServer, S3Access, S3Bucket, Span, Stalling};
 use format::{FileKind, FileName};
 use model::{Fault, FaultKind, Id, Secret};
 use scripted::{Act, Asked, Scripted, answer};
@@ -31,13 +31,13 @@ fn s3(server: &Scripted) -> Arc<dyn Destination> {
     let Location::S3(location) = format!("s3:http://{}/bucket/pre", server.address).parse().unwrap() else {
         panic!("s3")
     };
-    let access = Access {
-        aws_access_key_id: Some("KEYNAME".to_owned()),
-        aws_secret_access_key: Some(Secret::from(S3_KEY)),
-        aws_session_token: Some(Secret::from(S3_TOKEN)),
-        ..Access::default()
+    let access = S3Access {
+        key_id: Some("KEYNAME".to_owned()),
+        key: Some(Secret::from(S3_KEY)),
+        session_token: Some(Secret::from(S3_TOKEN)),
+        ..S3Access::default()
     };
-    Arc::new(S3Bucket::new(&location, &access, &Limits::default()).unwrap())
+    Arc::new(S3Bucket::new(&location, &access.into(), &Limits::default()).unwrap())
 }
 
 fn pack() -> FileName {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use destinations::{Access, Destination, Limits, Location, RetryListener, Span, open_heard};
+use destinations::{Access, Destination, Limits, Location, RestAccess, RetryListener, Span, TlsAccess, open_heard};
 use format::{FileKind, FileName};
 use model::{Fault, FaultKind, Id, Secret};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
@@ -73,10 +73,9 @@ async fn a_full_server_is_full_at_once() {
 #[tokio::test]
 async fn credentials_come_from_the_url_or_from_outside_and_wrong_ones_are_denied() {
     let Some(server) = RestServer::start(&RestServerOptions::default()) else { return };
-    let trusting = Access { ca_certificate: server.ca_file.clone(), ..Access::default() };
+    let trusting: Access = TlsAccess { ca_certificate: server.ca_file.clone() }.into();
     let knowing = |password: &str| Access {
-        rest_username: Some(server.user.clone()),
-        rest_password: Some(Secret::from(password)),
+        rest: RestAccess { username: Some(server.user.clone()), password: Some(Secret::from(password)) },
         ..trusting.clone()
     };
     let place = opened(&server.repository("repo"), &knowing(&server.password), &Arc::default());
@@ -103,7 +102,7 @@ async fn a_certificate_that_cannot_be_believed_is_told_at_once() {
         (CertificateFlaw::WrongHost, true, "not valid for name"),
     ] {
         let Some(server) = start(flaw) else { return };
-        let access = Access { ca_certificate: server.ca_file.clone().filter(|_| trusts), ..Access::default() };
+        let access = TlsAccess { ca_certificate: server.ca_file.clone().filter(|_| trusts) }.into();
         let fault = fault_at_once(&server.repository("repo"), &access).await;
         assert_eq!(fault.kind, FaultKind::Misconfigured, "{fault}");
         assert!(fault.cause.contains(word), "{fault}");
@@ -120,7 +119,7 @@ async fn a_file_without_certificates_is_told_at_opening() {
     let empty = folder.path().join("empty.pem");
     std::fs::write(&empty, b"no certificate here").unwrap();
     for (path, word) in [(folder.path().join("missing.pem"), "cannot be read"), (empty, "no certificate")] {
-        let access = Access { ca_certificate: Some(path), ..Access::default() };
+        let access = TlsAccess { ca_certificate: Some(path) }.into();
         let location: Location = "rest:https://127.0.0.1:1/".parse().unwrap();
         let fault = destinations::open(&location, &access, &Limits::default()).expect_err(word);
         assert_eq!(fault.kind, FaultKind::Misconfigured, "{fault}");
@@ -169,7 +168,7 @@ impl SelfSigned {
     }
 
     fn access(&self) -> Access {
-        Access { ca_certificate: Some(self.certificate.clone()), ..Access::default() }
+        TlsAccess { ca_certificate: Some(self.certificate.clone()) }.into()
     }
 }
 

@@ -8,28 +8,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use destinations::{Access, Destination, Limits, Location, S3Bucket, open};
+use destinations::{Access, Destination, Limits, Location, S3Access, S3Bucket, open};
 use format::{FileKind, FileName};
 use model::{FaultKind, Id, Secret};
 use scripted::{Act, Scripted, answer};
 use testkit::CephServer;
 
-fn access(server: &CephServer) -> Access {
-    Access {
-        aws_access_key_id: Some(server.access_key.clone()),
-        aws_secret_access_key: Some(Secret::from(server.secret_key.clone())),
-        ..Access::default()
+fn access(server: &CephServer) -> S3Access {
+    S3Access {
+        key_id: Some(server.access_key.clone()),
+        key: Some(Secret::from(server.secret_key.clone())),
+        ..S3Access::default()
     }
 }
 
-fn opened(location: &str, access: &Access) -> Arc<dyn Destination> {
-    open(&location.parse::<Location>().unwrap(), access, &Limits::default()).unwrap()
+fn opened(location: &str, access: S3Access) -> Arc<dyn Destination> {
+    open(&location.parse::<Location>().unwrap(), &access.into(), &Limits::default()).unwrap()
 }
 
 #[tokio::test]
 async fn a_missing_bucket_is_not_an_empty_one_and_is_made_by_creation() {
     let Some(server) = CephServer::shared() else { return };
-    let place = opened(&format!("s3:{}/not-made-yet/repo", server.endpoint), &access(server));
+    let place = opened(&format!("s3:{}/not-made-yet/repo", server.endpoint), access(server));
     for fault in [
         place.list(FileKind::Snapshot).await.expect_err("no bucket"),
         place.stat(FileName::CONFIG).await.expect_err("no bucket"),
@@ -47,10 +47,10 @@ async fn a_missing_bucket_is_not_an_empty_one_and_is_made_by_creation() {
 async fn wrong_keys_are_denied_at_once() {
     let Some(server) = CephServer::shared() else { return };
     let bucket = server.new_bucket();
-    let wrong_secret = Access { aws_secret_access_key: Some(Secret::from("not-this-one")), ..access(server) };
-    let wrong_name = Access { aws_access_key_id: Some("NOBODY".to_owned()), ..access(server) };
+    let wrong_secret = S3Access { key: Some(Secret::from("not-this-one")), ..access(server) };
+    let wrong_name = S3Access { key_id: Some("NOBODY".to_owned()), ..access(server) };
     for access in [wrong_secret, wrong_name] {
-        let place = opened(&bucket.repository("repo"), &access);
+        let place = opened(&bucket.repository("repo"), access.clone());
         for fault in [
             place.list(FileKind::Key).await.expect_err("wrong keys"),
             place.stat(FileName::CONFIG).await.expect_err("wrong keys"),
@@ -69,7 +69,7 @@ async fn wrong_keys_are_denied_at_once() {
 async fn the_server_refuses_bytes_that_are_not_what_the_name_says() {
     let Some(server) = CephServer::shared() else { return };
     let bucket = server.new_bucket();
-    let place = opened(&bucket.repository("repo"), &access(server));
+    let place = opened(&bucket.repository("repo"), access(server));
     let name = FileName::pack(Id::from_bytes([7; 32]));
     let fault = place.write(name, Bytes::from_static(b"another content")).await.expect_err("another content");
     assert_eq!(fault.kind, FaultKind::Damaged, "{fault}");
@@ -94,12 +94,8 @@ async fn a_listing_that_fails_on_a_later_page_is_no_listing() {
         let Location::S3(location) = format!("s3:http://{}/bucket/repo", server.address).parse().unwrap() else {
             panic!("s3")
         };
-        let access = Access {
-            aws_access_key_id: Some("KEY".to_owned()),
-            aws_secret_access_key: Some(Secret::from("x")),
-            ..Access::default()
-        };
-        let place = S3Bucket::new(&location, &access, &Limits::default()).unwrap();
+        let access = S3Access { key_id: Some("KEY".to_owned()), key: Some(Secret::from("x")), ..S3Access::default() };
+        let place = S3Bucket::new(&location, &access.into(), &Limits::default()).unwrap();
         place.list(FileKind::Key).await.expect_err("half a listing");
         let asked = server.asked();
         assert_eq!(asked.len(), 2);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::{Clock, SystemClock};
-use destinations::{Access, Destination, Limits, Location};
+use destinations::{Access, Destination, Limits, Location, RestAccess, S3Access, TlsAccess};
 use model::Secret;
 use repository::{CacheFolder, Cancel, InitRequest, Observer, RecordsFolder, Repository, Surroundings, Who};
 use tokio::runtime::Runtime;
@@ -74,14 +74,20 @@ impl Session {
     fn access(&self) -> Access {
         let secret = |name| environment::text(name).map(Secret::from);
         Access {
-            rest_username: environment::text(environment::REST_USERNAME),
-            rest_password: secret(environment::REST_PASSWORD),
-            aws_access_key_id: environment::text(environment::AWS_KEY_NAME),
-            aws_secret_access_key: secret(environment::AWS_KEY),
-            aws_session_token: secret(environment::AWS_TOKEN),
-            aws_region: environment::AWS_REGION.into_iter().find_map(environment::text),
-            s3_bucket_in_path: None,
-            ca_certificate: self.global.cacert.clone().or_else(|| environment::path(environment::CERTIFICATE)),
+            rest: RestAccess {
+                username: environment::text(environment::REST_USERNAME),
+                password: secret(environment::REST_PASSWORD),
+            },
+            s3: S3Access {
+                key_id: environment::text(environment::AWS_KEY_NAME),
+                key: secret(environment::AWS_KEY),
+                session_token: secret(environment::AWS_TOKEN),
+                region: environment::AWS_REGION.into_iter().find_map(environment::text),
+                bucket_in_path: None,
+            },
+            tls: TlsAccess {
+                ca_certificate: self.global.cacert.clone().or_else(|| environment::path(environment::CERTIFICATE)),
+            },
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use destinations::{Access, Destination, Limits};
+use destinations::{Access, Destination, Limits, RestAccess, S3Access, TlsAccess};
 use format::{FileKind, FileName, ScryptCost};
 use model::{Id, Secret, Verdict};
 use repository::backup::{BackupReport, backup};
@@ -114,16 +114,13 @@ impl Behind<'_> {
 
     pub fn access(&self) -> Access {
         match &self.server.bucket {
-            None => Access {
-                rest_username: Some(USER.to_owned()),
-                rest_password: Some(Secret::from(USER_PASSWORD)),
-                ..Access::default()
-            },
-            Some(bucket) => Access {
-                aws_access_key_id: Some(bucket.access_key.clone()),
-                aws_secret_access_key: Some(Secret::from(bucket.secret_key.as_str())),
-                ..Access::default()
-            },
+            None => RestAccess { username: Some(USER.to_owned()), password: Some(Secret::from(USER_PASSWORD)) }.into(),
+            Some(bucket) => S3Access {
+                key_id: Some(bucket.access_key.clone()),
+                key: Some(Secret::from(bucket.secret_key.as_str())),
+                ..S3Access::default()
+            }
+            .into(),
         }
     }
 
@@ -136,7 +133,7 @@ impl Behind<'_> {
     /// The place without the proxy, trusting its authority.
     pub fn direct_destination(&self, limits: &Limits) -> Arc<dyn Destination> {
         let ca_certificate = self.server.rest.as_ref().and_then(|rest| rest.ca_file.clone());
-        let access = Access { ca_certificate, ..self.access() };
+        let access = Access { tls: TlsAccess { ca_certificate }, ..self.access() };
         destinations::open(&self.address().parse().unwrap(), &access, limits).unwrap()
     }
 

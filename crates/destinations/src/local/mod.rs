@@ -3,9 +3,11 @@
 //! A file appears under its name whole or not at all: it is written beside that name with a suffix that neither
 //! restic nor we list, made durable, renamed, and the folder made durable. Every path is built from a
 //! [`FileName`], so that nothing outside the root can be named. All calls run on tokio's threads for blocking work;
-//! what they do is in [`crate::folder`].
+//! what they do is in [`folder`].
 //!
 //! Why read-only files and private folders: restic does so, and a copy that a stray `>` cannot overwrite is worth it.
+
+mod folder;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -15,8 +17,8 @@ use bytes::Bytes;
 use format::{FileKind, FileName};
 use model::{Fault, FaultKind};
 
-use crate::folder::{self, Trouble};
-use crate::progress::Progress;
+use self::folder::Trouble;
+use crate::around::progress::Progress;
 use crate::{Destination, Listed, LocalLocation, Span};
 
 /// A copy in a folder.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use format::{FileKind, FileName};
 use model::{Fault, FaultKind};
 
-use crate::progress::Progress;
+use super::progress::Progress;
 use crate::{Destination, Listed, Span};
 
 /// Gives every attempt on the place inside `limit` of silence at most.

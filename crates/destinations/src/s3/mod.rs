@@ -5,6 +5,8 @@
 //! of its bytes, and that is what the signature of an upload promises: the server itself refuses bytes that are not
 //! what the name says, at no cost to us. Signing is left to `reqsign`, the requests are five.
 
+mod answers;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use format::{FileKind, FileName};
@@ -16,8 +18,8 @@ use reqwest::header::{ETAG, HOST, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE}
 use reqwest::{Method, Response, StatusCode, Url};
 use sha2::{Digest as _, Sha256};
 
+use self::answers::{NoPage, ServerError};
 use crate::http::{self, HttpClient, Matter, Refusal};
-use crate::s3_answers::{self, NoPage, ServerError};
 use crate::{Access, Destination, FILE_LIMIT_BYTES, Limits, Listed, S3Location, Span};
 
 /// What S3 leaves as it is in a path; in a query, `/` is encoded too.
@@ -59,13 +61,13 @@ impl S3Bucket {
     pub fn new(location: &S3Location, access: &Access, limits: &Limits) -> Result<Self, Fault> {
         let place = location.to_string();
         let misconfigured = |cause: &str| Fault::new(FaultKind::Misconfigured, "use", "", &place, cause);
-        let (Some(key_id), Some(key)) = (&access.aws_access_key_id, &access.aws_secret_access_key) else {
+        let (Some(key_id), Some(key)) = (&access.s3.key_id, &access.s3.key) else {
             return Err(misconfigured("`AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` are needed"));
         };
         let host = location.endpoint.host_str().unwrap_or_default().to_ascii_lowercase();
         let is_amazon = host == AMAZON_DOMAIN || host.ends_with(&format!(".{AMAZON_DOMAIN}"));
         // A bucket with a dot has no certificate as a host name.
-        let in_path = access.s3_bucket_in_path.unwrap_or(!is_amazon || location.bucket.contains('.'));
+        let in_path = access.s3.bucket_in_path.unwrap_or(!is_amazon || location.bucket.contains('.'));
         let mut bucket = location.endpoint.clone();
         if in_path {
             bucket.set_path(&format!("/{}/", location.bucket));
@@ -75,17 +77,17 @@ impl S3Bucket {
                 .map_err(|_| misconfigured("the bucket cannot be a part of the host name"))?;
             bucket.set_path("/");
         }
-        let region = access.aws_region.clone().filter(|region| !region.is_empty());
+        let region = access.s3.region.clone().filter(|region| !region.is_empty());
         let region = region.unwrap_or_else(|| region_of(&host).unwrap_or(REGION_WITHOUT_NAME).to_owned());
         let credential = Credential {
             access_key_id: key_id.clone(),
             secret_access_key: key.expose_secret().to_owned(),
-            session_token: access.aws_session_token.as_ref().map(|token| token.expose_secret().to_owned()),
+            session_token: access.s3.session_token.as_ref().map(|token| token.expose_secret().to_owned()),
             expires_in: None,
         };
         let prefix = if location.prefix.is_empty() { String::new() } else { format!("{}/", location.prefix) };
         let signer = RequestSigner::new("s3", &region);
-        let http = HttpClient::new(place, access, limits.connections)?;
+        let http = HttpClient::new(place, &access.tls, limits.connections)?;
         Ok(Self { http, bucket, prefix, region, is_amazon, signer, credential })
     }
 
@@ -132,9 +134,9 @@ impl S3Bucket {
 
     /// The fault that a refusal is, by the server's code first and its status second.
     fn refused(&self, matter: &Matter, refusal: &Refusal) -> Fault {
-        let error = s3_answers::parse_error(&refusal.body);
+        let error = answers::parse_error(&refusal.body);
         let mut fault = self.http.refused(matter, refusal);
-        if let Some(kind) = s3_answers::kind_of_code(&error.code) {
+        if let Some(kind) = answers::kind_of_code(&error.code) {
             fault.kind = kind;
         }
         let told = refusal.headers.get(BUCKET_REGION).and_then(|value| value.to_str().ok());
@@ -159,7 +161,7 @@ impl S3Bucket {
         below: &str,
         token: Option<&str>,
         most: Option<u32>,
-    ) -> Result<s3_answers::Page, Fault> {
+    ) -> Result<answers::Page, Fault> {
         let mut query = format!("encoding-type=url&list-type=2&prefix={}", utf8_percent_encode(below, IN_QUERY));
         if let Some(most) = most {
             query.push_str(&format!("&max-keys={most}"));
@@ -172,10 +174,10 @@ impl S3Bucket {
             .await?
             .map_err(|refusal| self.refused(matter, &refusal))?;
         let body = self.http.body(matter, response, PAGE_LIMIT_BYTES).await?;
-        s3_answers::parse_page(&body).map_err(|no_page| match no_page {
+        answers::parse_page(&body).map_err(|no_page| match no_page {
             NoPage::Malformed(why) => self.http.fault(FaultKind::Damaged, matter, why),
             NoPage::Error(error) => {
-                let kind = s3_answers::kind_of_code(&error.code).unwrap_or(FaultKind::Failing);
+                let kind = answers::kind_of_code(&error.code).unwrap_or(FaultKind::Failing);
                 self.http.fault(kind, matter, words_of(&error))
             }
         })
@@ -195,7 +197,7 @@ impl S3Bucket {
         match self.ask(matter, Method::PUT, "", Outgoing { body: Some((body, id)), ..Outgoing::default() }).await? {
             Ok(_) => Ok(()),
             // Somebody was faster, and it was us.
-            Err(refusal) if s3_answers::parse_error(&refusal.body).code == "BucketAlreadyOwnedByYou" => Ok(()),
+            Err(refusal) if answers::parse_error(&refusal.body).code == "BucketAlreadyOwnedByYou" => Ok(()),
             Err(refusal) => Err(self.refused(matter, &refusal)),
         }
     }
@@ -349,7 +351,7 @@ impl Destination for S3Bucket {
             Ok(_) => Ok(()),
             Err(refusal) => {
                 let is_gone = refusal.status == StatusCode::NOT_FOUND
-                    && s3_answers::parse_error(&refusal.body).code != "NoSuchBucket";
+                    && answers::parse_error(&refusal.body).code != "NoSuchBucket";
                 if is_gone { Ok(()) } else { Err(self.refused(&matter, &refusal)) }
             }
         }

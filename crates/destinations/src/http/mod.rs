@@ -4,6 +4,8 @@
 //! limit and counted as progress in both directions, an answer that broke off is a fault, and no text that leaves
 //! this room holds a URL's query, a header of ours or more than a few words of a foreign body.
 
+mod trust;
+
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,8 +17,8 @@ use model::{Fault, FaultKind};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Request, Response, StatusCode, Url};
 
-use crate::progress::Progress;
-use crate::{Access, FILE_LIMIT_BYTES, trust};
+use crate::around::progress::Progress;
+use crate::{FILE_LIMIT_BYTES, TlsAccess};
 
 /// How much of an upload is handed to the connection between two signs of life.
 const UPLOAD_STEP_BYTES: usize = 128 << 10;
@@ -65,7 +67,7 @@ pub(crate) struct Refusal {
 
 impl HttpClient {
     /// A client that shows itself as `place`, which holds no secret.
-    pub(crate) fn new(place: String, access: &Access, connections: usize) -> Result<Self, Fault> {
+    pub(crate) fn new(place: String, tls: &TlsAccess, connections: usize) -> Result<Self, Fault> {
         let misconfigured = |cause: String| Fault::new(FaultKind::Misconfigured, "use", "", &place, cause);
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("triplicate/", env!("CARGO_PKG_VERSION")))
@@ -75,7 +77,7 @@ impl HttpClient {
             .http1_only()
             .pool_idle_timeout(Duration::from_secs(IDLE_SECONDS))
             .pool_max_idle_per_host(connections);
-        if let Some(path) = &access.ca_certificate {
+        if let Some(path) = &tls.ca_certificate {
             builder = builder.tls_backend_preconfigured(trust::with_certificates_of(path).map_err(misconfigured)?);
         }
         let client = builder.build().map_err(|error| misconfigured(chain(&error)))?;

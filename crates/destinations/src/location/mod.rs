@@ -4,19 +4,25 @@
 //! `Display` nor in `Debug` nor in the error of a URL that could not be understood. The forms are restic's, so that
 //! what works in `RESTIC_REPOSITORY` works here. Nothing in this room touches a disk or a network.
 
+mod local;
+mod rest;
+mod s3;
+mod words;
+
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 
-use model::{ExposeSecret, Fault, FaultKind, Secret};
-use url::Url;
+use model::{Fault, FaultKind};
+
+pub use local::LocalLocation;
+pub use rest::RestLocation;
+pub use s3::S3Location;
+use words::Misread;
+pub(crate) use words::redact;
 
 /// Kinds that restic or rclone users may name and that this version cannot reach.
 const KINDS_NOT_SPOKEN: [&str; 12] =
     ["sftp", "b2", "gs", "azure", "swift", "rclone", "webdav", "rsync", "dropbox", "opendal", "ftp", "ftps"];
-
-/// What stands in place of a password.
-const REDACTED: &str = "***";
 
 /// The address of one copy.
 #[derive(Clone)]
@@ -27,35 +33,6 @@ pub enum Location {
     Rest(RestLocation),
     /// A bucket, or a part of one, behind an S3 interface.
     S3(S3Location),
-}
-
-/// A folder.
-#[derive(Clone, PartialEq, Eq)]
-pub struct LocalLocation {
-    /// The root of the copy, as the user wrote it.
-    pub path: PathBuf,
-}
-
-/// An account or a folder of a REST server.
-#[derive(Clone)]
-pub struct RestLocation {
-    /// `http` or `https`, without user and password, with a slash at the end.
-    pub base: Url,
-    /// The user in the URL.
-    pub username: Option<String>,
-    /// The password in the URL.
-    pub password: Option<Secret>,
-}
-
-/// A bucket and what precedes our names in it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct S3Location {
-    /// `http` or `https` and a host, without a path.
-    pub endpoint: Url,
-    /// The bucket.
-    pub bucket: String,
-    /// What precedes our names: empty, or without slashes at both ends.
-    pub prefix: String,
 }
 
 /// A location that could not be understood.
@@ -71,9 +48,6 @@ pub struct LocationError {
 }
 
 const HINT_FORMS: &str = "write a path, `rest:https://user@host/path/` or `s3:https://endpoint/bucket/prefix`; `./` before a name with a colon";
-const HINT_REST: &str = "write `rest:https://host:8000/path/`";
-const HINT_S3: &str = "write `s3:https://endpoint/bucket/prefix`, for Amazon `s3:s3.amazonaws.com/bucket/prefix`";
-const HINT_S3_KEYS: &str = "keys are taken from `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`";
 
 impl Location {
     /// The word for its kind: `local`, `rest`, `s3`.
@@ -96,6 +70,7 @@ impl FromStr for Location {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let refused = |why: &str| LocationError { text: redact(text), why: why.to_owned(), hint: HINT_FORMS };
+        let misread = |Misread { why, hint }| LocationError { text: redact(text), why, hint };
         if text.is_empty() {
             return Err(refused("it is empty"));
         }
@@ -104,13 +79,13 @@ impl FromStr for Location {
         }
         let looks_like_path = text.starts_with('/') || text.starts_with("./") || text.starts_with("../");
         let Some((scheme, rest)) = text.split_once(':').filter(|_| !looks_like_path) else {
-            return Ok(Location::Local(LocalLocation { path: PathBuf::from(text) }));
+            return Ok(Location::Local(LocalLocation::of(text)));
         };
         match scheme {
             "local" if rest.is_empty() => Err(refused("the path is missing")),
-            "local" => Ok(Location::Local(LocalLocation { path: PathBuf::from(rest) })),
-            "rest" => parse_rest(rest).map_err(|why| LocationError { text: redact(text), why, hint: HINT_REST }),
-            "s3" => parse_s3(rest).map_err(|(why, hint)| LocationError { text: redact(text), why, hint }),
+            "local" => Ok(Location::Local(LocalLocation::of(rest))),
+            "rest" => RestLocation::parse(rest).map(Location::Rest).map_err(misread),
+            "s3" => S3Location::parse(rest).map(Location::S3).map_err(misread),
             "http" | "https" => Err(LocationError {
                 text: redact(text),
                 why: "the protocol is missing".to_owned(),
@@ -130,115 +105,13 @@ impl From<LocationError> for Fault {
     }
 }
 
-fn parse_rest(text: &str) -> Result<Location, String> {
-    if text.starts_with("http+unix:") {
-        return Err("unix sockets are not spoken".to_owned());
-    }
-    let mut url = http_url(text)?;
-    let username = percent_decoded(url.username());
-    let password = url.password().map(percent_decoded);
-    // A URL with a host always takes a user; ignoring the result cannot leave a password behind.
-    if url.set_username("").is_err() || url.set_password(None).is_err() {
-        return Err("user and password cannot be taken out of it".to_owned());
-    }
-    if !url.path().ends_with('/') {
-        let path = format!("{}/", url.path());
-        url.set_path(&path);
-    }
-    Ok(Location::Rest(RestLocation {
-        base: url,
-        username: (!username.is_empty()).then_some(username),
-        password: password.map(Secret::from),
-    }))
-}
-
-fn parse_s3(text: &str) -> Result<Location, (String, &'static str)> {
-    let text = text.strip_prefix("//").unwrap_or(text);
-    let with_scheme = if text.starts_with("http://") || text.starts_with("https://") {
-        text.to_owned()
-    } else {
-        format!("https://{text}")
-    };
-    let mut url = http_url(&with_scheme).map_err(|why| (why, HINT_S3))?;
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(("keys do not belong in the address".to_owned(), HINT_S3_KEYS));
-    }
-    let path = percent_decoded(url.path());
-    let mut parts = path.trim_matches('/').splitn(2, '/');
-    let bucket = parts.next().unwrap_or_default().to_owned();
-    let prefix = parts.next().unwrap_or_default().trim_matches('/').to_owned();
-    if bucket.is_empty() {
-        return Err(("the bucket is missing".to_owned(), HINT_S3));
-    }
-    let is_bucket_letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-    if !bucket.bytes().all(is_bucket_letter) {
-        return Err((format!("`{bucket}` cannot be the name of a bucket"), HINT_S3));
-    }
-    if prefix.split('/').any(|part| matches!(part, "." | "..") || (part.is_empty() && !prefix.is_empty())) {
-        return Err(("the prefix has an empty part, `.` or `..`".to_owned(), HINT_S3));
-    }
-    url.set_path("");
-    Ok(Location::S3(S3Location { endpoint: url, bucket, prefix }))
-}
-
-/// An `http` or `https` URL with a host and nothing that we would silently drop.
-fn http_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("not a URL: {error}"))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err("`http` or `https` is needed".to_owned());
-    }
-    if url.host_str().is_none_or(str::is_empty) {
-        return Err("the host is missing".to_owned());
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("`?` and `#` have no meaning here; write them as `%3F` and `%23`".to_owned());
-    }
-    Ok(url)
-}
-
-/// `%41` as `A`. What is not UTF-8 after decoding keeps a replacement character and will be refused by the server.
-fn percent_decoded(text: &str) -> String {
-    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
-}
-
-/// Hides everything that may be a user or password in an address, even in one that cannot be parsed.
-pub(crate) fn redact(text: &str) -> String {
-    let Some((before_at, after_at)) = text.rsplit_once('@') else { return text.to_owned() };
-    let start = match before_at.find("://") {
-        Some(position) => position + 3,
-        None => before_at.find(':').map_or(0, |position| position + 1),
-    };
-    format!("{}{REDACTED}@{after_at}", &before_at[..start])
-}
-
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Location::Local(local) => write!(f, "{}", local.path.display()),
+            Location::Local(local) => write!(f, "{local}"),
             Location::Rest(rest) => write!(f, "{rest}"),
             Location::S3(s3) => write!(f, "{s3}"),
         }
-    }
-}
-
-impl fmt::Display for RestLocation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = self.base.clone();
-        // Both setters fail only for URLs without a host, which were refused.
-        if let Some(username) = &self.username {
-            let _ = shown.set_username(username);
-        }
-        if self.password.as_ref().is_some_and(|password| !password.expose_secret().is_empty()) {
-            let _ = shown.set_password(Some(REDACTED));
-        }
-        write!(f, "rest:{shown}")
-    }
-}
-
-impl fmt::Display for S3Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "s3:{}{}", self.endpoint, self.bucket)?;
-        if self.prefix.is_empty() { Ok(()) } else { write!(f, "/{}", self.prefix) }
     }
 }
 
@@ -248,28 +121,11 @@ impl fmt::Debug for Location {
     }
 }
 
-impl fmt::Debug for RestLocation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-impl fmt::Debug for LocalLocation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.path.display())
-    }
-}
-
-impl fmt::Debug for S3Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+    use model::ExposeSecret as _;
 
     #[test]
     fn every_form_of_restic_is_understood() {

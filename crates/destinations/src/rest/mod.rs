@@ -5,6 +5,8 @@
 //! permission looks like. So after a 403 or 409 the stored bytes are fetched, and only when they hash to the name has
 //! the upload succeeded; this is also what makes an upload whose answer was lost a success when it is repeated.
 
+mod answers;
+
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
@@ -17,7 +19,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 use sha2::{Digest as _, Sha256};
 
 use crate::http::{self, HttpClient, Matter, Refusal};
-use crate::{Access, Destination, FILE_LIMIT_BYTES, Limits, Listed, RestLocation, Span, rest_answers};
+use crate::{Access, Destination, FILE_LIMIT_BYTES, Limits, Listed, RestLocation, Span};
 
 /// The type of a listing with sizes.
 const LISTING_V2: &str = "application/vnd.x.restic.rest.v2";
@@ -38,12 +40,12 @@ impl RestServer {
     /// The copy at `location`; nothing is asked yet.
     pub fn new(location: &RestLocation, access: &Access, limits: &Limits) -> Result<Self, Fault> {
         let place = location.to_string();
-        let username = location.username.as_ref().or(access.rest_username.as_ref());
-        let password = location.password.as_ref().or(access.rest_password.as_ref());
+        let username = location.username.as_ref().or(access.rest.username.as_ref());
+        let password = location.password.as_ref().or(access.rest.password.as_ref());
         let authorization = basic_authorization(username, password)
             .map_err(|cause| Fault::new(FaultKind::Misconfigured, "use", "", &place, cause))?;
         Ok(Self {
-            http: HttpClient::new(place, access, limits.connections)?,
+            http: HttpClient::new(place, &access.tls, limits.connections)?,
             base: location.base.clone(),
             authorization,
         })
@@ -160,9 +162,9 @@ impl Destination for RestServer {
         let body = self.http.body(&matter, response, LISTING_LIMIT_BYTES).await?;
         let not_a_listing = |cause: String| self.damaged(&matter, cause);
         let mut found = if has_sizes {
-            rest_answers::parse_listing(&body).map_err(not_a_listing)?
+            answers::parse_listing(&body).map_err(not_a_listing)?
         } else {
-            self.with_sizes(kind, rest_answers::parse_names(&body).map_err(not_a_listing)?).await?
+            self.with_sizes(kind, answers::parse_names(&body).map_err(not_a_listing)?).await?
         };
         found.sort_unstable();
         found.dedup_by_key(|listed| listed.id);

@@ -1,0 +1,10 @@
+//! What is put around a place, each a decorator of the same trait: retries, turns, the stall limit, signs of life.
+
+mod crowding;
+pub(crate) mod progress;
+mod retrying;
+mod stalling;
+
+pub use crowding::Crowding;
+pub use retrying::{RetryListener, RetryNotice, Retrying};
+pub use stalling::Stalling;
