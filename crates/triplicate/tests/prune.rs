@@ -3,11 +3,13 @@
 
 mod program;
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use program::{Ground, PASSWORD, text};
 use serde_json::Value;
-use testkit::Oracle;
+use testkit::proxy::{HttpFault, Lie, Rule};
+use testkit::{FaultProxy, Oracle, RestServer, RestServerOptions, Verb};
 
 /// Three copies with two snapshots, whose files differ in half.
 fn ground() -> Ground {
@@ -113,4 +115,51 @@ fn refusals_and_mistakes() {
     assert!(refused.errors.contains("copies sync"), "{}", refused.errors);
     ground.on(3, &["copies", "sync"]).expect_code(0);
     ground.on(3, &["prune", "--believe-listings"]).expect_code(0);
+}
+
+#[test]
+fn a_server_that_lists_nothing_any_more_loses_nothing() {
+    let Some(server) = RestServer::start(&RestServerOptions::open()) else { return };
+    let proxy = FaultProxy::start(server.server.port());
+    let ground = Ground::new();
+    for others in [&[][..], &["-r", "1", "-r", "2"]] {
+        let name = format!("beside-{}", others.len());
+        let (address, folder) = (proxy.through(&server.repository(&name)), server.folder(&name));
+        let on = |words: &[&str]| ground.call(&[&["-r", address.as_str()], others, words].concat());
+        on(&["init"]).expect_code(0);
+        for seed in 0..3 {
+            let path = ground.path("source/file");
+            testkit::corpus::random_file(&path, 40_000, seed).unwrap();
+            on(&["backup", "source"]).expect_code(0);
+        }
+        // What only the first snapshot needs is marked and due; what only the second needs is not even marked.
+        for keep in ["2", "1"] {
+            on(&["forget", "--keep-last", keep]).expect_code(0);
+            if keep == "2" {
+                on(&["prune", "--max-unused", "0"]).expect_code(0);
+            }
+        }
+        let prune = ["prune", "--max-unused", "0", "--grace", "0s"];
+        let files = || {
+            let entries = testkit::manifest(&folder).unwrap().entries.into_keys();
+            entries.filter(|path| !path.starts_with(b"locks")).collect::<BTreeSet<_>>()
+        };
+        let before = files();
+        for fault in [HttpFault::Listing(Lie::Empty), HttpFault::Listing(Lie::Cut), HttpFault::status(404)] {
+            for kind in [format::FileKind::Snapshot, format::FileKind::Index, format::FileKind::Pack] {
+                let what = format!("{fault:?} of {kind:?} beside {others:?}");
+                proxy.follow([Rule::new(fault.clone()).on(Verb::List).of(kind)]);
+                let refused = on(&prune).expect_code(1).errors;
+                assert!(proxy.fired() > 0, "{what}");
+                assert!(refused.contains(&address) || refused.contains("snapshot"), "{what}: {refused}");
+                assert!(before.is_subset(&files()), "{what}: {refused}");
+                proxy.heal();
+            }
+        }
+        let done = lines(&on(&[&prune[..], &["--json"]].concat()).expect_code(0).text());
+        assert!(done[1]["copies"][0]["files_removed"].as_u64().unwrap() > 0, "there was something to remove: {done:?}");
+        if let Some(restic) = Oracle::restic("0.19", &text(&folder), PASSWORD) {
+            restic.check(true);
+        }
+    }
 }

@@ -274,6 +274,10 @@ impl CopySet {
             return Err(Error::Damaged { file: name.path(), damages });
         }
         Err(match faults.len() {
+            0 if !(0..self.copies.len()).any(|number| holders.has(number)) => {
+                let cause = "no copy lists it";
+                Error::Destination(Fault::new(FaultKind::NotFound, "read", name.path(), self.places(), cause))
+            }
             0 => self.none_left(),
             1 => Error::Destination(faults.remove(0)),
             _ => Error::NoCopyLeft(faults),

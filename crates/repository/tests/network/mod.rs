@@ -317,7 +317,7 @@ impl<'c> Three<'c> {
     }
 }
 
-fn without_locks(copy: &MemoryFolder) -> BTreeMap<String, Vec<u8>> {
+pub fn without_locks(copy: &MemoryFolder) -> BTreeMap<String, Vec<u8>> {
     let files = copy.files().into_iter().filter(|(name, _)| name.kind() != FileKind::Lock);
     files.map(|(name, bytes)| (name.path(), bytes.to_vec())).collect()
 }
