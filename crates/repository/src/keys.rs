@@ -233,8 +233,8 @@ pub fn find(repository: &Repository, text: &str) -> Result<Id> {
 }
 
 fn all_reachable(repository: &Repository, action: &str) -> Result<()> {
-    match repository.copies().all().iter().find_map(|copy| copy.lost()) {
+    match repository.copies().first_lost() {
         None => Ok(()),
-        Some(fault) => Err(Error::Request(format!("cannot {action} while a copy is missing: {fault}"))),
+        Some((_, fault)) => Err(Error::Request(format!("cannot {action} while a copy is missing: {fault}"))),
     }
 }

@@ -14,7 +14,7 @@ use repository::browse::{ArchiveKind, DumpRequest, LsItem, LsRequest, StatsMode,
 use repository::check::{CheckReport, CheckRequest, ReadData, Subset, check};
 use repository::{Indexed, InitRequest, Repository};
 use room::{PASSWORD, Room, small_tree};
-use testkit::{Act, Faulty, MemoryFolder, Random, Script, Verb, When, seed};
+use testkit::{Act, Faulty, MemoryFolder, Operation, Random, Script, Verb, When, seed};
 
 /// A repository with two snapshots in copies in memory.
 fn filled(room: &Room, copies: usize) -> (Vec<MemoryFolder>, Repository) {
@@ -330,16 +330,20 @@ fn behind(room: &Room, folder: &MemoryFolder, script: Script) -> (Arc<Faulty<Mem
     (faulty, repository)
 }
 
+/// The numbers of those operations of a full check, past the opening, that are no business of locks and are `meant`.
+fn checking(room: &Room, folder: &MemoryFolder, meant: impl Fn(&Operation) -> bool) -> Vec<u64> {
+    let (faulty, repository) = behind(room, folder, Script::new(0));
+    let opened = faulty.count();
+    full(&repository);
+    let is_meant = |one: &&Operation| one.number > opened && one.kind != FileKind::Lock && meant(one);
+    faulty.operations().iter().filter(is_meant).map(|one| one.number).collect()
+}
+
 #[test]
 fn a_place_that_dies_midway_is_told_as_that_and_not_as_damage() {
     let room = Room::new();
     let (folders, _) = filled(&room, 1);
-    let (faulty, repository) = behind(&room, &folders[0], Script::new(0));
-    let opened = faulty.count();
-    full(&repository);
-    drop(repository);
-    let checking = faulty.operations().into_iter().filter(|one| one.number > opened && one.kind != FileKind::Lock);
-    let numbers: Vec<u64> = checking.map(|operation| operation.number).collect();
+    let numbers = checking(&room, &folders[0], |_| true);
     assert!(numbers.len() > 8, "{numbers:?}");
     for number in numbers {
         // The lock of the run before stayed behind in the dead place.
@@ -361,13 +365,7 @@ fn a_place_that_dies_midway_is_told_as_that_and_not_as_damage() {
 fn bytes_that_break_on_the_line_once_are_read_again() {
     let room = Room::new();
     let (folders, _) = filled(&room, 1);
-    let (faulty, repository) = behind(&room, &folders[0], Script::new(0));
-    let opened = faulty.count();
-    full(&repository);
-    drop(repository);
-    let is_checked =
-        |one: &testkit::Operation| one.verb == Verb::Read && one.kind != FileKind::Lock && one.number > opened;
-    let numbers: Vec<u64> = faulty.operations().iter().filter(|one| is_checked(one)).map(|one| one.number).collect();
+    let numbers = checking(&room, &folders[0], |one| one.verb == Verb::Read);
     assert!(numbers.len() > 5, "{numbers:?}");
     for number in numbers {
         let script = Script::new(number).with(When::At(number), Act::FlipBit);

@@ -16,11 +16,20 @@ use repository::backup::backup;
 use repository::copies::sync::sync;
 use repository::locks::LockMode;
 use repository::{Error, Event};
-use room::{Room, plain, three_copies, with_faults};
+use room::{Copies, Room, plain, three_copies, with_faults};
 use testkit::{Act, Faulty, Gate, MemoryFolder, Script, Verb, When};
 
 fn remove_locks(copy: &MemoryFolder) {
     copy.names(FileKind::Lock).into_iter().for_each(|name| drop(copy.take(name)));
+}
+
+/// Three backups to the first two copies.
+fn leave_the_third_behind(room: &Room, copies: &Copies) {
+    for n in 0..3u8 {
+        std::fs::write(room.path("source/new"), vec![n; 900_000]).unwrap();
+        let two: Vec<Arc<dyn Destination>> = vec![copies[0].clone(), copies[1].clone()];
+        room.backup(&room.open_with(two).unwrap(), Path::new("source"));
+    }
 }
 
 #[test]
@@ -76,11 +85,7 @@ fn without_a_lock_on_any_copy_there_is_no_snapshot() {
 fn a_copy_that_does_not_answer_is_asked_for_one_file_and_no_more() {
     let room = Room::new();
     let copies = three_copies(&room);
-    for n in 0..3u8 {
-        std::fs::write(room.path("source/new"), vec![n; 900_000]).unwrap();
-        let two: Vec<Arc<dyn Destination>> = vec![copies[0].clone(), copies[1].clone()];
-        room.backup(&room.open_with(two).unwrap(), Path::new("source"));
-    }
+    leave_the_third_behind(&room, &copies);
     let behind = copies[0].names(FileKind::Pack).len() - copies[2].names(FileKind::Pack).len();
     assert!(behind >= 6, "{behind}");
     let script = Script::new(1).with(When::Kind(Verb::Read, FileKind::Pack), Act::FailBefore(FaultKind::Unreachable));
@@ -95,11 +100,7 @@ fn a_copy_that_does_not_answer_is_asked_for_one_file_and_no_more() {
 fn a_copy_that_is_lost_is_not_asked_for_what_others_lack() {
     let room = Room::new();
     let copies = three_copies(&room);
-    for n in 0..3u8 {
-        std::fs::write(room.path("source/new"), vec![n; 900_000]).unwrap();
-        let two: Vec<Arc<dyn Destination>> = vec![copies[0].clone(), copies[1].clone()];
-        room.backup(&room.open_with(two).unwrap(), Path::new("source"));
-    }
+    leave_the_third_behind(&room, &copies);
     let dead = Script::new(1).with(When::Kind(Verb::List, FileKind::Snapshot), Act::DieBefore);
     let (destinations, faulty) = with_faults(&copies, 0, dead);
     let report = room.backup(&room.open_with(destinations).unwrap(), Path::new("source"));

@@ -7,63 +7,26 @@ mod room;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use clock::{Clock, FakeClock, SystemClock};
-use destinations::{Destination, Listed, Span};
 use format::{FileKind, FileName, ScryptCost};
 use jiff::tz::TimeZone;
-use model::{Fault, Id, Verdict};
+use model::{Id, Verdict};
 use repository::backup::{BackupReport, BackupRequest, ParentChoice, backup};
 use repository::{CacheFolder, InitRequest, Observer, Progress, Repository, Surroundings};
 use room::{PASSWORD, Room, small_tree};
-use testkit::{MemoryFolder, Random, seed};
+use testkit::{Faulty, MemoryFolder, Random, Script, Verb, seed};
 
 /// Rounds of changes for each kind of clock.
 const ROUNDS: usize = 24;
 
-/// A copy that counts how often packs are read.
-#[derive(Debug)]
-struct Counted {
-    folder: MemoryFolder,
-    pack_reads: AtomicUsize,
-}
-
-#[async_trait]
-impl Destination for Counted {
-    fn place(&self) -> &str {
-        self.folder.place()
-    }
-    async fn create(&self) -> Result<(), Fault> {
-        self.folder.create().await
-    }
-    async fn list(&self, kind: FileKind) -> Result<Vec<Listed>, Fault> {
-        self.folder.list(kind).await
-    }
-    async fn stat(&self, name: FileName) -> Result<u64, Fault> {
-        self.folder.stat(name).await
-    }
-    async fn read(&self, name: FileName, span: Span) -> Result<Bytes, Fault> {
-        if name.kind() == FileKind::Pack {
-            self.pack_reads.fetch_add(1, Ordering::Relaxed);
-        }
-        self.folder.read(name, span).await
-    }
-    async fn write(&self, name: FileName, bytes: Bytes) -> Result<(), Fault> {
-        self.folder.write(name, bytes).await
-    }
-    async fn remove(&self, name: FileName) -> Result<(), Fault> {
-        self.folder.remove(name).await
-    }
-}
-
 /// One repository, backed up with a cache and without.
 struct Stage {
     room: Room,
-    copy: Arc<Counted>,
+    /// It has no faults; it knows what was asked of it.
+    copy: Arc<Faulty<MemoryFolder>>,
     clock: Arc<dyn Clock>,
     /// The same clock, when it is ours to set.
     fake: Option<Arc<FakeClock>>,
@@ -77,7 +40,7 @@ impl Stage {
     }
 
     fn with(clock: Arc<dyn Clock>, fake: Option<Arc<FakeClock>>) -> Self {
-        let copy = Arc::new(Counted { folder: MemoryFolder::new("copy"), pack_reads: AtomicUsize::new(0) });
+        let copy = Arc::new(Faulty::new(Arc::new(MemoryFolder::new("copy")), Script::new(0)));
         let stage = Self { room: Room::new(), copy, clock, fake };
         let request = InitRequest { cost: ScryptCost::FAST_FOR_TESTS, ..InitRequest::default() };
         let password = PASSWORD.to_owned().into();
@@ -103,6 +66,12 @@ impl Stage {
         self.room.request(&[Path::new("source")])
     }
 
+    /// How often packs were read so far.
+    fn pack_reads(&self) -> usize {
+        let operations = self.copy.operations();
+        operations.iter().filter(|asked| asked.verb == Verb::Read && asked.kind == FileKind::Pack).count()
+    }
+
     fn pass_an_hour(&self) {
         if let Some(fake) = &self.fake {
             fake.advance(Duration::from_secs(3600));
@@ -113,9 +82,9 @@ impl Stage {
     fn cached(&self, request: &BackupRequest) -> (BackupReport, usize) {
         self.pass_an_hour();
         let repository = self.open(true);
-        let before = self.copy.pack_reads.load(Ordering::Relaxed);
+        let before = self.pack_reads();
         let report = backup(&repository, request).unwrap();
-        (report, self.copy.pack_reads.load(Ordering::Relaxed) - before)
+        (report, self.pack_reads() - before)
     }
 
     /// The same backup without the cache, of which nothing remains.
@@ -128,12 +97,12 @@ impl Stage {
         self.pass_an_hour();
         let plain = self.plain(request);
         let repository = self.open(true);
-        let before = self.copy.pack_reads.load(Ordering::Relaxed);
+        let before = self.pack_reads();
         let cached = backup(&repository, request).unwrap();
         assert_eq!(cached.snapshot.tree, plain.snapshot.tree, "{what}: another tree");
         assert_eq!(counts(&cached), counts(&plain), "{what}: other counts");
         assert_eq!(troubles(&cached), troubles(&plain), "{what}: other troubles");
-        self.copy.pack_reads.load(Ordering::Relaxed) - before
+        self.pack_reads() - before
     }
 
     fn cache_files(&self) -> Vec<PathBuf> {
@@ -423,8 +392,8 @@ fn content_that_was_removed_from_the_repository_is_stored_again() {
         (0..unchanged_runs).for_each(|_| drop(stage.cached(&stage.request())));
         // As a prune does that thinks that nobody needs it: the index first, then the packs.
         for kind in [FileKind::Index, FileKind::Pack] {
-            for name in stage.copy.folder.names(kind) {
-                stage.copy.folder.take(name);
+            for name in stage.copy.inner().names(kind) {
+                stage.copy.inner().take(name);
             }
         }
         let (report, _) = stage.cached(&stage.request());
@@ -433,8 +402,8 @@ fn content_that_was_removed_from_the_repository_is_stored_again() {
     }
     // A pack alone, while the index still tells of it.
     stage.cached(&stage.request());
-    for name in stage.copy.folder.names(FileKind::Pack) {
-        stage.copy.folder.take(name);
+    for name in stage.copy.inner().names(FileKind::Pack) {
+        stage.copy.inner().take(name);
     }
     let (report, _) = stage.cached(&stage.request());
     assert!(report.summary.data_blobs > 100, "{:?}", report.summary);
@@ -472,7 +441,7 @@ fn a_listing_that_is_damaged_is_made_again() {
         let repository = stage.open(false);
         let indexed = repository.indexed().unwrap();
         let pack = indexed.index.get(format::BlobKind::Tree, &report.snapshot.tree).unwrap().pack;
-        stage.copy.folder.damage(FileName::pack(pack), |bytes| bytes.iter_mut().for_each(|byte| *byte ^= 0x55));
+        stage.copy.inner().damage(FileName::pack(pack), |bytes| bytes.iter_mut().for_each(|byte| *byte ^= 0x55));
         std::fs::write(stage.source().join("outer-3/inner-2/new"), "new").unwrap();
         stage.pass_an_hour();
         let plain = stage.plain(&request);

@@ -131,6 +131,22 @@ impl CopySet {
         self.copies.iter().map(Copy::place).collect::<Vec<_>>().join(", ")
     }
 
+    /// The place of the copy of this number, for messages.
+    pub(crate) fn place(&self, number: usize) -> &str {
+        self.copies.get(number).map_or("a copy", Copy::place)
+    }
+
+    /// The places of these copies (bits), for messages.
+    pub(crate) fn places_of(&self, copies: u64) -> String {
+        let held = self.copies.iter().enumerate().filter(|(number, _)| copies & (1 << number) != 0);
+        held.map(|(_, copy)| copy.place()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The first copy that was given up, for whoever needs all of them, and why.
+    pub(crate) fn first_lost(&self) -> Option<(&str, &Fault)> {
+        self.copies.iter().find_map(|copy| Some((copy.place(), copy.lost()?)))
+    }
+
     /// Gives a copy up for the rest of the operation; the first reason stays.
     pub fn lose(&self, number: usize, fault: Fault) {
         let copy = &self.copies[number];
@@ -187,6 +203,11 @@ impl CopySet {
             }
         }
         if listings.is_empty() { Err(self.none_left()) } else { Ok(listings) }
+    }
+
+    /// An error when no copy can be used any more.
+    pub(crate) fn at_least_one(&self) -> Result<()> {
+        if self.live().next().is_none() { Err(self.none_left()) } else { Ok(()) }
     }
 
     /// The error for "no copy can be used any more".
@@ -301,6 +322,6 @@ impl CopySet {
                 self.lose(number, fault);
             }
         }
-        if self.live().next().is_none() { Err(self.none_left()) } else { Ok(()) }
+        self.at_least_one()
     }
 }

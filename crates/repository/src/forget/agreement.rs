@@ -81,7 +81,7 @@ fn refuse_other_sizes(repository: &Repository, holdings: &Holdings) -> Result<()
         why: format!(
             "snapshot {} has another size on {} than on other copies; nothing was removed",
             id.short(),
-            places(repository, held.other_size),
+            repository.copies().places_of(held.other_size),
         ),
         hint: "run `triplicate check --read-data` to see which copy is damaged".to_owned(),
     })
@@ -92,7 +92,7 @@ fn refuse_disagreement(repository: &Repository, holdings: &Holdings, differences
         return Ok(());
     }
     let named = differences.iter().take(NAMED_MAX).map(|(id, held)| {
-        format!("{} is missing on {}", id.short(), places(repository, holdings.asked & !held.copies))
+        format!("{} is missing on {}", id.short(), repository.copies().places_of(holdings.asked & !held.copies))
     });
     let mut named: Vec<String> = named.collect();
     if differences.len() > NAMED_MAX {
@@ -102,10 +102,4 @@ fn refuse_disagreement(repository: &Repository, holdings: &Holdings, differences
         why: format!("the copies disagree: snapshot {}; nothing was removed", named.join(", ")),
         hint: "`triplicate copies sync` brings every copy up to date; then forget again".to_owned(),
     })
-}
-
-/// The names of these copies.
-pub(super) fn places(repository: &Repository, copies: u64) -> String {
-    let all = repository.copies().all().iter().enumerate();
-    all.filter(|(number, _)| copies & (1 << number) != 0).map(|(_, copy)| copy.place()).collect::<Vec<_>>().join(", ")
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use format::{FileKind, FileName, Moment, Snapshot};
 use model::Id;
 
-use super::agreement::{Agreement, places};
+use super::agreement::Agreement;
 use crate::copies::status::Holdings;
 use crate::error::{Error, Result};
 use crate::repository::Repository;
@@ -106,7 +106,7 @@ pub fn plan(repository: &Repository, request: &ForgetRequest) -> Result<ForgetPl
     let leaving = permitted_leftovers(&wish, present, left, &going, &now);
     let leftover = |id: &Id| {
         let held = agreement.holdings.files.get(id).map_or(0, |held| held.copies);
-        Leftover { id: *id, copies: places(repository, held), goes: leaving.contains(id) }
+        Leftover { id: *id, copies: repository.copies().places_of(held), goes: leaving.contains(id) }
     };
     let leftovers = agreement.leftovers.iter().map(leftover).collect();
     let mut removals: Vec<Id> = going.into_iter().chain(leaving).collect();

@@ -71,10 +71,9 @@ pub fn execute(repository: &Repository, plan: &ForgetPlan) -> Result<ForgetRepor
 
 /// The copies must be those of the plan, with its snapshots: between the two nobody looked.
 fn refuse_changed(repository: &Repository, plan: &ForgetPlan, holdings: &Holdings) -> Result<()> {
-    if let Some(copy) = repository.copies().all().iter().find(|copy| !copy.is_live()) {
-        let why = copy.lost().map_or_else(String::new, |fault| format!(": {fault}"));
+    if let Some((place, fault)) = repository.copies().first_lost() {
         return Err(Error::Refused {
-            why: format!("copy {} was lost before anything was removed{why}", copy.place()),
+            why: format!("copy {place} was lost before anything was removed: {fault}"),
             hint: "forget needs every copy that is named".to_owned(),
         });
     }
@@ -145,9 +144,7 @@ impl<'a> Removal<'a> {
 
     fn report(self, plan: &ForgetPlan) -> Result<ForgetReport> {
         let copies = self.repository.copies();
-        if copies.live().next().is_none() {
-            return Err(copies.none_left());
-        }
+        copies.at_least_one()?;
         let mut ends = Vec::new();
         for (number, copy) in copies.all().iter().enumerate() {
             let still = plan

@@ -125,8 +125,7 @@ impl Fresh {
 }
 
 fn tell(repository: &Repository, id: Id, held: Held, is_lost: bool, error: &Error) {
-    let holders = repository.copies().all().iter().enumerate().filter(|(number, _)| held.copies & (1 << number) != 0);
-    let copy = holders.map(|(_, copy)| copy.place()).collect::<Vec<_>>().join(", ");
+    let copy = repository.copies().places_of(held.copies);
     let reason = if is_lost { "no copy has it sound" } else { "the other copies do not list it" };
     let why = format!("not used, {reason}: {error}");
     let file = FileName::new(FileKind::Index, id).path();

@@ -70,8 +70,7 @@ pub(super) fn look(repository: &Repository, request: &PruneRequest) -> Result<Sc
 
 /// Every copy that was named has to answer.
 pub(super) fn refuse_lost_copies(repository: &Repository) -> Result<()> {
-    let lost = repository.copies().all().iter().find_map(|copy| Some((copy.place(), copy.lost()?)));
-    let Some((place, fault)) = lost else { return Ok(()) };
+    let Some((place, fault)) = repository.copies().first_lost() else { return Ok(()) };
     let why = format!("nothing is pruned while copy {place} cannot be used: {fault}");
     let hint = fault.hint().unwrap_or("bring it back, or name only the copies that there are");
     Err(Error::Refused { why, hint: hint.to_owned() })
@@ -111,7 +110,7 @@ fn refuse_disagreeing(repository: &Repository, snapshots: &Holdings) -> Result<(
     let Some((id, held)) = differs else { return Ok(()) };
     let lacking = snapshots.asked & !held.copies;
     let (bits, how) = if lacking == 0 { (held.other_size, "has another size of") } else { (lacking, "lacks") };
-    let copy = repository.copies().all().get(bits.trailing_zeros() as usize).map_or("", |copy| copy.place());
+    let copy = repository.copies().place(bits.trailing_zeros() as usize);
     let why = format!("nothing is pruned while copies disagree: {copy} {how} snapshot {}", id.short());
     let hint = if lacking == 0 {
         "`triplicate copies heal` replaces what is damaged"

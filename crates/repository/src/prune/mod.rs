@@ -182,7 +182,7 @@ impl Pruning<'_> {
             let held = name.id().and_then(|id| holdings.files.get(&id)).copied().unwrap_or_default();
             if held.copies != holdings.asked || held.other_size != 0 || held.size != size {
                 let lacking = holdings.asked & !held.copies;
-                let place = copies.all().get(lacking.trailing_zeros() as usize).map_or("a copy", |copy| copy.place());
+                let place = copies.place(lacking.trailing_zeros() as usize);
                 return refused(format!("{place} does not list `{}` as it should", name.path()));
             }
         }

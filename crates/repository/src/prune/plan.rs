@@ -85,7 +85,7 @@ fn refuse_unreliable(repository: &Repository, ledger: &Ledger, accounts: &Accoun
     };
     let flawed: Vec<(&Pack, Flaw)> = needed.filter_map(|(pack, _)| Some((pack, unreliable(pack)?))).collect();
     let Some((pack, flaw)) = flawed.first() else { return Ok(()) };
-    let place = |number: usize| repository.copies().all().get(number).map_or("", |copy| copy.place()).to_owned();
+    let place = |number: usize| repository.copies().place(number);
     let file = FileName::pack(pack.id).path();
     let (what, hint) = match flaw {
         Flaw::Lacking { copy } => (

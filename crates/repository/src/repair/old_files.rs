@@ -57,7 +57,7 @@ impl Work<'_> {
             cancel.check()?;
             removed.files += lot.len() as u64;
             for (number, removal) in remover.remove(u64::MAX, |_| lot.to_vec()) {
-                removed.kept(copies.all().get(number).map_or("", |copy| copy.place()), removal.kept);
+                removed.kept(copies.place(number), removal.kept);
                 if let Some(fault) = removal.fault {
                     cancel.check()?;
                     return Err(fault.into());

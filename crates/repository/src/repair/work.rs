@@ -32,7 +32,7 @@ impl<'a> Work<'a> {
     pub(super) fn begin(repository: &'a Repository, packs: &[Id], brings_surplus: bool) -> Result<Self> {
         let guard = repository.lock(LockMode::Exclusive)?;
         // A copy that is away would bring back later what is removed now.
-        if let Some(fault) = repository.copies().all().iter().find_map(|copy| copy.lost()) {
+        if let Some((_, fault)) = repository.copies().first_lost() {
             return Err(Error::Refused {
                 why: format!("cannot repair while a copy is missing: {fault}"),
                 hint: "make it reachable, heal it with `triplicate copies heal`, or name only the others with -r"
