@@ -14,6 +14,8 @@ pub struct Access {
     pub rest: RestAccess,
     /// For buckets.
     pub s3: S3Access,
+    /// For WebDAV servers.
+    pub webdav: WebdavAccess,
     /// For everything that is reached over TLS.
     pub tls: TlsAccess,
 }
@@ -43,11 +45,33 @@ pub struct S3Access {
     pub bucket_in_path: Option<bool>,
 }
 
-/// Whom to believe that he is who he says.
+/// The user of WebDAV servers, or a token.
+#[derive(Debug, Clone, Default)]
+pub struct WebdavAccess {
+    /// The user; one in the URL wins.
+    pub username: Option<String>,
+    /// The password, for Nextcloud best one made for this application alone; one in the URL wins.
+    pub password: Option<Secret>,
+    /// A token that is sent instead of user and password, unless the URL has some.
+    pub bearer_token: Option<Secret>,
+}
+
+/// Whom to believe that he is who he says, who we are, and the way there.
 #[derive(Debug, Clone, Default)]
 pub struct TlsAccess {
     /// A PEM file of certificates that are trusted besides the system's.
     pub ca_certificate: Option<PathBuf>,
+    /// The SHA-256 of the one certificate that the server may show, in hexadecimal, with or without colons. With it
+    /// nothing else counts: no authority, no name, no date.
+    pub pinned_certificate: Option<String>,
+    /// A PEM file of the certificate that we show, and of those between it and its authority.
+    pub client_certificate: Option<PathBuf>,
+    /// A PEM file of its key; without it, the key is looked for in the file of the certificate.
+    pub client_key: Option<PathBuf>,
+    /// The proxy for everything, as `http://user:password@host:port`. Without it, `HTTPS_PROXY`, `HTTP_PROXY`,
+    /// `ALL_PROXY` and `NO_PROXY` of the environment count, as they do for restic; `none` is no proxy whatever they
+    /// say.
+    pub proxy: Option<Secret>,
 }
 
 impl From<RestAccess> for Access {
@@ -59,6 +83,12 @@ impl From<RestAccess> for Access {
 impl From<S3Access> for Access {
     fn from(s3: S3Access) -> Self {
         Self { s3, ..Self::default() }
+    }
+}
+
+impl From<WebdavAccess> for Access {
+    fn from(webdav: WebdavAccess) -> Self {
+        Self { webdav, ..Self::default() }
     }
 }
 

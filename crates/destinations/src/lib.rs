@@ -13,6 +13,7 @@ mod local;
 mod location;
 mod rest;
 mod s3;
+mod webdav;
 
 use std::sync::Arc;
 
@@ -21,13 +22,14 @@ use bytes::Bytes;
 use format::{FileKind, FileName};
 use model::{Fault, Id};
 
-pub use access::{Access, RestAccess, S3Access, TlsAccess};
+pub use access::{Access, RestAccess, S3Access, TlsAccess, WebdavAccess};
 pub use around::{Crowding, RetryListener, RetryNotice, Retrying, Stalling};
 pub use limits::Limits;
 pub use local::LocalFolder;
-pub use location::{LocalLocation, Location, LocationError, RestLocation, S3Location};
+pub use location::{LocalLocation, Location, LocationError, RestLocation, S3Location, WebdavLocation};
 pub use rest::RestServer;
 pub use s3::S3Bucket;
+pub use webdav::WebdavFolder;
 
 /// No file of a repository is longer: places inside packs are 32-bit numbers.
 pub const FILE_LIMIT_BYTES: u64 = 1 << 32;
@@ -52,6 +54,7 @@ pub fn open_heard(
         }
         Location::Rest(rest) => Arc::new(RestServer::new(rest, access, &limits)?),
         Location::S3(s3) => Arc::new(S3Bucket::new(s3, access, &limits)?),
+        Location::Webdav(webdav) => Arc::new(WebdavFolder::new(webdav, access, &limits)?),
     };
     let watched = Arc::new(Stalling::new(place, limits.stall()));
     let in_turn = Arc::new(Crowding::new(watched, limits.connections));

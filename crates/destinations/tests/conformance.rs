@@ -1,5 +1,5 @@
 //! One suite, every kind of destination, each on the real thing: a disk, restic's REST server (with TLS and
-//! passwords, version 2 and version 1 of its listings), Ceph's S3 gateway. What is not installed is skipped aloud.
+//! passwords, version 2 and version 1 of its listings), Ceph's S3 gateway, Apache's and sabre's WebDAV. What is not installed is skipped aloud.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod suite;
@@ -12,7 +12,7 @@ use destinations::{Access, Destination, Limits, Location, RetryListener, S3Acces
 use format::{FileKind, FileName};
 use model::Secret;
 use suite::{Plant, Subject, passes};
-use testkit::{CephServer, MemoryFolder, RestServer, RestServerOptions};
+use testkit::{CephServer, MemoryFolder, RestServer, RestServerOptions, WebdavKind, WebdavOptions, WebdavServer};
 
 fn plant_in(root: PathBuf) -> Plant {
     Box::new(move |path, bytes| {
@@ -29,7 +29,7 @@ fn opened(location: &str, access: &Access) -> Arc<dyn Destination> {
 }
 
 fn rest_subject(server: &RestServer, location: &str, path: &str) -> Subject {
-    let access: Access = TlsAccess { ca_certificate: server.ca_file.clone() }.into();
+    let access: Access = TlsAccess { ca_certificate: server.ca_file.clone(), ..TlsAccess::default() }.into();
     Subject { destination: opened(location, &access), plant: plant_in(server.folder(path)), has_folders: true }
 }
 
@@ -82,6 +82,29 @@ async fn a_rest_server_that_lists_names_only_conforms() {
     let relay = version_one::Relay::start(&server.url).await;
     passes(&rest_subject(&server, &format!("rest:{}repo/", relay.url), "repo")).await;
     assert!(0 < relay.listings_downgraded(), "no listing was asked for");
+}
+
+async fn a_webdav_server_conforms(kind: WebdavKind) {
+    let Some(server) = WebdavServer::start(&WebdavOptions::plain(kind)) else { return };
+    let destination = opened(&server.repository_of(WebdavServer::USER, "not/there yet"), &Access::default());
+    let root = server.data_dir.join("not/there yet");
+    passes(&Subject { destination, plant: plant_in(root.clone()), has_folders: true }).await;
+    assert_eq!(temporary_files(&root), Vec::<PathBuf>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apache_conforms() {
+    a_webdav_server_conforms(WebdavKind::Apache).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sabre_dav_conforms() {
+    a_webdav_server_conforms(WebdavKind::Sabre).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stand_in_for_nextcloud_conforms() {
+    a_webdav_server_conforms(WebdavKind::Nextcloud).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

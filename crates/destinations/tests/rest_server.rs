@@ -73,7 +73,7 @@ async fn a_full_server_is_full_at_once() {
 #[tokio::test]
 async fn credentials_come_from_the_url_or_from_outside_and_wrong_ones_are_denied() {
     let Some(server) = RestServer::start(&RestServerOptions::default()) else { return };
-    let trusting: Access = TlsAccess { ca_certificate: server.ca_file.clone() }.into();
+    let trusting: Access = TlsAccess { ca_certificate: server.ca_file.clone(), ..TlsAccess::default() }.into();
     let knowing = |password: &str| Access {
         rest: RestAccess { username: Some(server.user.clone()), password: Some(Secret::from(password)) },
         ..trusting.clone()
@@ -102,7 +102,8 @@ async fn a_certificate_that_cannot_be_believed_is_told_at_once() {
         (CertificateFlaw::WrongHost, true, "not valid for name"),
     ] {
         let Some(server) = start(flaw) else { return };
-        let access = TlsAccess { ca_certificate: server.ca_file.clone().filter(|_| trusts) }.into();
+        let access =
+            TlsAccess { ca_certificate: server.ca_file.clone().filter(|_| trusts), ..TlsAccess::default() }.into();
         let fault = fault_at_once(&server.repository("repo"), &access).await;
         assert_eq!(fault.kind, FaultKind::Misconfigured, "{fault}");
         assert!(fault.cause.contains(word), "{fault}");
@@ -119,7 +120,7 @@ async fn a_file_without_certificates_is_told_at_opening() {
     let empty = folder.path().join("empty.pem");
     std::fs::write(&empty, b"no certificate here").unwrap();
     for (path, word) in [(folder.path().join("missing.pem"), "cannot be read"), (empty, "no certificate")] {
-        let access = TlsAccess { ca_certificate: Some(path) }.into();
+        let access = TlsAccess { ca_certificate: Some(path), ..TlsAccess::default() }.into();
         let location: Location = "rest:https://127.0.0.1:1/".parse().unwrap();
         let fault = destinations::open(&location, &access, &Limits::default()).expect_err(word);
         assert_eq!(fault.kind, FaultKind::Misconfigured, "{fault}");
@@ -168,7 +169,7 @@ impl SelfSigned {
     }
 
     fn access(&self) -> Access {
-        TlsAccess { ca_certificate: Some(self.certificate.clone()) }.into()
+        TlsAccess { ca_certificate: Some(self.certificate.clone()), ..TlsAccess::default() }.into()
     }
 }
 

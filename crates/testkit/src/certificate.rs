@@ -28,9 +28,13 @@ pub struct CertificateFiles {
     pub certificate: PathBuf,
     /// The server's key.
     pub key: PathBuf,
+    /// A client's certificate, by the same authority.
+    pub client_certificate: PathBuf,
+    /// The client's key.
+    pub client_key: PathBuf,
 }
 
-/// Makes an authority and a certificate for `127.0.0.1` and `localhost` in `folder`.
+/// Makes an authority, a certificate for `127.0.0.1` and `localhost`, and one for a client in `folder`.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -55,14 +59,23 @@ pub fn make_certificate(folder: &Path, flaw: CertificateFlaw) -> io::Result<Cert
     let issuer = Issuer::new(authority, authority_key);
     let server_certificate = server.signed_by(&server_key, &issuer).map_err(io::Error::other)?;
 
+    let mut client = CertificateParams::new(Vec::<String>::new()).map_err(io::Error::other)?;
+    client.distinguished_name.push(DnType::CommonName, "Triplicate test client");
+    let client_key = KeyPair::generate().map_err(io::Error::other)?;
+    let client_certificate = client.signed_by(&client_key, &issuer).map_err(io::Error::other)?;
+
     let files = CertificateFiles {
         authority: folder.join("authority.pem"),
         certificate: folder.join("certificate.pem"),
         key: folder.join("key.pem"),
+        client_certificate: folder.join("client-certificate.pem"),
+        client_key: folder.join("client-key.pem"),
     };
     std::fs::write(&files.authority, pem("CERTIFICATE", authority_certificate.der()))?;
     std::fs::write(&files.certificate, pem("CERTIFICATE", server_certificate.der()))?;
     std::fs::write(&files.key, pem("PRIVATE KEY", &server_key.serialize_der()))?;
+    std::fs::write(&files.client_certificate, pem("CERTIFICATE", client_certificate.der()))?;
+    std::fs::write(&files.client_key, pem("PRIVATE KEY", &client_key.serialize_der()))?;
     Ok(files)
 }
 

@@ -52,6 +52,12 @@ pub fn ceph_rootfs() -> Option<PathBuf> {
     needed("ceph", rootfs.join(".complete")).map(|_| rootfs)
 }
 
+/// The unpacked file system that holds Apache, PHP and sabre/dav.
+pub fn webdav_rootfs() -> Option<PathBuf> {
+    let rootfs = home().join("dav/rootfs");
+    needed("webdav", rootfs.join(".complete")).map(|_| rootfs)
+}
+
 /// An emulator of processors that this machine is not; x86-64 machines only.
 pub fn qemu() -> Option<PathBuf> {
     needed("qemu-user", home().join("qemu/qemu-x86_64"))

@@ -5,6 +5,7 @@
 //! | [`components`] | where the real peers are that `scripts/components` installs; a missing one is named |
 //! | [`process`] | servers that never outlive their test, programs that never run for ever |
 //! | [`RestServer`], [`RcloneServer`], [`CephServer`] | restic's REST server, rclone's, and Ceph's S3 gateway on free loopback ports |
+//! | [`WebdavServer`] | Apache's mod_dav, sabre/dav on PHP, and a stand-in for Nextcloud made of sabre/dav |
 //! | [`store_server`] | the product's own storage server, as the program that ships |
 //! | [`manifest()`] | everything about a tree that a restore must give back, and the difference of two trees in words |
 //! | [`hostile_tree`] | names, types, modes, times and sizes that break backup programs |
@@ -45,6 +46,7 @@ mod seed;
 pub mod store_server;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod traced;
+mod webdav;
 
 pub use ceph::{Bucket, CephServer};
 pub use certificate::{CertificateFiles, CertificateFlaw, make_certificate};
@@ -59,3 +61,4 @@ pub use random::Random;
 pub use rclone_server::RcloneServer;
 pub use rest_server::{RestServer, RestServerOptions};
 pub use seed::{SEED_VARIABLE, seed, skip};
+pub use webdav::{WebdavKind, WebdavOptions, WebdavServer};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::{Clock, SystemClock};
-use destinations::{Access, Destination, Limits, Location, RestAccess, S3Access, TlsAccess};
+use destinations::{Access, Destination, Limits, Location, RestAccess, S3Access, TlsAccess, WebdavAccess};
 use model::Secret;
 use repository::{CacheFolder, Cancel, InitRequest, Observer, RecordsFolder, Repository, Surroundings, Who};
 use tokio::runtime::Runtime;
@@ -85,8 +85,17 @@ impl Session {
                 region: environment::AWS_REGION.into_iter().find_map(environment::text),
                 bucket_in_path: None,
             },
+            webdav: WebdavAccess {
+                username: environment::text(environment::WEBDAV_USERNAME),
+                password: secret(environment::WEBDAV_PASSWORD),
+                bearer_token: secret(environment::WEBDAV_TOKEN),
+            },
             tls: TlsAccess {
                 ca_certificate: self.global.cacert.clone().or_else(|| environment::path(environment::CERTIFICATE)),
+                pinned_certificate: environment::text(environment::PINNED_CERTIFICATE),
+                client_certificate: environment::path(environment::CLIENT_CERTIFICATE),
+                client_key: None,
+                proxy: secret(environment::PROXY),
             },
         }
     }

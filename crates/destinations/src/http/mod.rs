@@ -11,9 +11,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use model::{Fault, FaultKind};
+use model::{ExposeSecret as _, Fault, FaultKind, Secret};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Request, Response, StatusCode, Url};
 
@@ -30,6 +32,9 @@ const REASON_LIMIT_CHARS: usize = 200;
 const IDLE_SECONDS: u64 = 50;
 /// At most this much memory is taken on the word of a `Content-Length`; more comes as bytes arrive.
 const TRUSTED_CAPACITY_BYTES: u64 = 32 << 20;
+
+/// The word for no proxy, whatever the environment says.
+const NO_PROXY: &str = "none";
 
 /// What a request was about; every fault tells it.
 #[derive(Debug, Clone)]
@@ -77,9 +82,14 @@ impl HttpClient {
             .http1_only()
             .pool_idle_timeout(Duration::from_secs(IDLE_SECONDS))
             .pool_max_idle_per_host(connections);
-        if let Some(path) = &tls.ca_certificate {
-            builder = builder.tls_backend_preconfigured(trust::with_certificates_of(path).map_err(misconfigured)?);
+        if let Some(config) = trust::set_up(tls).map_err(misconfigured)? {
+            builder = builder.tls_backend_preconfigured(config);
         }
+        builder = match tls.proxy.as_ref().map(|proxy| proxy.expose_secret()) {
+            None => builder,
+            Some(NO_PROXY) => builder.no_proxy(),
+            Some(text) => builder.proxy(proxy_at(text).map_err(misconfigured)?),
+        };
         let client = builder.build().map_err(|error| misconfigured(chain(&error)))?;
         Ok(Self { client, place })
     }
@@ -154,6 +164,35 @@ impl HttpClient {
         };
         self.fault(kind, matter, chain(error))
     }
+}
+
+/// The header for user and password, marked so that no `Debug` shows it.
+pub(crate) fn basic_authorization(
+    username: Option<&String>,
+    password: Option<&Secret>,
+) -> Result<Option<HeaderValue>, String> {
+    if username.is_none() && password.is_none() {
+        return Ok(None);
+    }
+    let username = username.map_or("", String::as_str);
+    if username.contains(':') {
+        return Err("a user name with a colon cannot be sent".to_owned());
+    }
+    let password = password.map_or("", |password| password.expose_secret());
+    let mut value = HeaderValue::from_str(&format!("Basic {}", BASE64.encode(format!("{username}:{password}"))))
+        .map_err(|_| "user and password cannot be sent".to_owned())?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
+/// The proxy at an address, which may hold a password and is therefore never shown.
+fn proxy_at(text: &str) -> Result<reqwest::Proxy, String> {
+    let wrong = || "the proxy is not an address like `http://host:3128`".to_owned();
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+        return Err(wrong());
+    }
+    reqwest::Proxy::all(url).map_err(|_| wrong())
 }
 
 /// A request for `url`; what is wrong with it shows when it is sent.

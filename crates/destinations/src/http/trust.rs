@@ -1,4 +1,5 @@
-//! Which certificates are believed: the system's, and those of a PEM file that the user names.
+//! Which certificates are believed: the system's, and those of a PEM file that the user names; or one alone, which the
+//! user pinned. And which certificate we show, where a server asks for one.
 //!
 //! The usual way to run restic's REST server is one self-signed certificate that is also what `--cacert` names, and
 //! such a certificate mostly says of itself that it is an authority. The verifier of `rustls` refuses an authority as
@@ -9,41 +10,78 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 use rustls_platform_verifier::Verifier;
+use sha2::{Digest as _, Sha256};
+
+use crate::TlsAccess;
 
 /// A PEM file with more than this is not a list of certificates.
 const PEM_LIMIT_BYTES: u64 = 16 << 20;
 
-/// A TLS set-up that trusts the system's certificates and those of the file.
-pub(crate) fn with_certificates_of(path: &Path) -> Result<ClientConfig, String> {
+/// The TLS set-up that the user asked for; none where the usual one will do.
+pub(crate) fn set_up(tls: &TlsAccess) -> Result<Option<ClientConfig>, String> {
+    let TlsAccess { ca_certificate, pinned_certificate, client_certificate, client_key, proxy: _ } = tls;
+    if client_key.is_some() && client_certificate.is_none() {
+        return Err("a client key is of no use without the client certificate that belongs to it".to_owned());
+    }
+    if ca_certificate.is_none() && pinned_certificate.is_none() && client_certificate.is_none() {
+        return Ok(None);
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let unusable = |error: Error| format!("TLS cannot be set up: {error}");
+    let verifier: Arc<dyn ServerCertVerifier> = match pinned_certificate {
+        Some(text) => Arc::new(PinnedCertificate { pin: parse_pin(text)?, provider: Arc::clone(&provider) }),
+        None => {
+            let certificates = ca_certificate.as_deref().map(certificates_of).transpose()?.unwrap_or_default();
+            let system = Verifier::new_with_extra_roots(certificates.iter().cloned(), Arc::clone(&provider));
+            Arc::new(NamedCertificates { system: system.map_err(unusable)?, certificates })
+        }
+    };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let Some(path) = client_certificate else { return Ok(Some(builder.with_no_client_auth())) };
+    let key_path = client_key.as_deref().unwrap_or(path);
+    let key = PrivateKeyDer::from_pem_slice(&pem_of(key_path)?)
+        .map_err(|error| format!("the key file `{}` holds no key: {error}", key_path.display()))?;
+    let config = builder.with_client_auth_cert(certificates_of(path)?, key);
+    config.map(Some).map_err(|error| format!("the client certificate `{}` cannot be used: {error}", path.display()))
+}
+
+fn pem_of(path: &Path) -> Result<Vec<u8>, String> {
     let named = |why: String| format!("the certificate file `{}` {why}", path.display());
-    let is_too_long =
-        std::fs::metadata(path).map_err(|error| named(format!("cannot be read: {error}")))?.len().gt(&PEM_LIMIT_BYTES);
-    if is_too_long {
+    let unreadable = |error: std::io::Error| named(format!("cannot be read: {error}"));
+    if PEM_LIMIT_BYTES < std::fs::metadata(path).map_err(unreadable)?.len() {
         return Err(named("is too long to hold certificates".to_owned()));
     }
-    let pem = std::fs::read(path).map_err(|error| named(format!("cannot be read: {error}")))?;
-    let certificates = CertificateDer::pem_slice_iter(&pem)
+    std::fs::read(path).map_err(unreadable)
+}
+
+fn certificates_of(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let named = |why: String| format!("the certificate file `{}` {why}", path.display());
+    let certificates = CertificateDer::pem_slice_iter(&pem_of(path)?)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| named(format!("is not PEM: {error}")))?;
     if certificates.is_empty() {
         return Err(named("holds no certificate".to_owned()));
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let system = Verifier::new_with_extra_roots(certificates.iter().cloned(), Arc::clone(&provider))
-        .map_err(|error| named(format!("cannot be used: {error}")))?;
-    let verifier = Arc::new(NamedCertificates { system, certificates });
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| named(format!("cannot be used: {error}")))?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    Ok(config)
+    Ok(certificates)
+}
+
+/// A SHA-256 as `openssl x509 -fingerprint -sha256` shows it, or plainly.
+fn parse_pin(text: &str) -> Result<[u8; 32], String> {
+    let digits: String = text.trim().chars().filter(|c| *c != ':').collect();
+    let mut pin = [0; 32];
+    hex::decode_to_slice(digits, &mut pin)
+        .map_err(|_| "a pinned certificate is given by its SHA-256, 64 hexadecimal digits".to_owned())?;
+    Ok(pin)
 }
 
 /// Whether an error says that the two sides cannot agree on TLS: trying again cannot help then.
@@ -68,6 +106,67 @@ pub(crate) fn is_about_certificates(error: &(dyn std::error::Error + 'static)) -
         next = carried.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| error.source());
     }
     false
+}
+
+/// The one certificate that a server may show. Who pins one does not ask an authority, and mostly has none to ask.
+#[derive(Debug)]
+struct PinnedCertificate {
+    pin: [u8; 32],
+    provider: Arc<CryptoProvider>,
+}
+
+/// The server showed another certificate than the pinned one.
+#[derive(thiserror::Error)]
+#[error("the server shows another certificate than the pinned one, with the SHA-256 {0}")]
+struct NotPinned(String);
+
+impl std::fmt::Debug for NotPinned {
+    /// In words: this is how `rustls` shows it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl ServerCertVerifier for PinnedCertificate {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let shown = Sha256::digest(end_entity);
+        if shown[..] == self.pin {
+            return Ok(ServerCertVerified::assertion());
+        }
+        let not_pinned = OtherError(Arc::new(NotPinned(hex::encode(shown))));
+        Err(Error::InvalidCertificate(CertificateError::Other(not_pinned)))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 #[derive(Debug)]

@@ -7,6 +7,7 @@
 mod local;
 mod rest;
 mod s3;
+mod webdav;
 mod words;
 
 use std::fmt;
@@ -17,12 +18,13 @@ use model::{Fault, FaultKind};
 pub use local::LocalLocation;
 pub use rest::RestLocation;
 pub use s3::S3Location;
+pub use webdav::WebdavLocation;
 use words::Misread;
 pub(crate) use words::redact;
 
 /// Kinds that restic or rclone users may name and that this version cannot reach.
-const KINDS_NOT_SPOKEN: [&str; 12] =
-    ["sftp", "b2", "gs", "azure", "swift", "rclone", "webdav", "rsync", "dropbox", "opendal", "ftp", "ftps"];
+const KINDS_NOT_SPOKEN: [&str; 11] =
+    ["sftp", "b2", "gs", "azure", "swift", "rclone", "rsync", "dropbox", "opendal", "ftp", "ftps"];
 
 /// The address of one copy.
 #[derive(Clone)]
@@ -33,6 +35,8 @@ pub enum Location {
     Rest(RestLocation),
     /// A bucket, or a part of one, behind an S3 interface.
     S3(S3Location),
+    /// A folder of a server that speaks WebDAV, Nextcloud among them.
+    Webdav(WebdavLocation),
 }
 
 /// A location that could not be understood.
@@ -47,7 +51,7 @@ pub struct LocationError {
     pub hint: &'static str,
 }
 
-const HINT_FORMS: &str = "write a path, `rest:https://user@host/path/` or `s3:https://endpoint/bucket/prefix`; `./` before a name with a colon";
+const HINT_FORMS: &str = "write a path, `rest:https://user@host/path/`, `s3:https://endpoint/bucket/prefix` or `webdav:https://user@host/path/`; `./` before a name with a colon";
 
 impl Location {
     /// The word for its kind: `local`, `rest`, `s3`.
@@ -56,6 +60,7 @@ impl Location {
             Location::Local(_) => "local",
             Location::Rest(_) => "rest",
             Location::S3(_) => "s3",
+            Location::Webdav(_) => "webdav",
         }
     }
 
@@ -86,10 +91,11 @@ impl FromStr for Location {
             "local" => Ok(Location::Local(LocalLocation::of(rest))),
             "rest" => RestLocation::parse(rest).map(Location::Rest).map_err(misread),
             "s3" => S3Location::parse(rest).map(Location::S3).map_err(misread),
+            "webdav" => WebdavLocation::parse(rest).map(Location::Webdav).map_err(misread),
             "http" | "https" => Err(LocationError {
                 text: redact(text),
                 why: "the protocol is missing".to_owned(),
-                hint: "write `rest:` or `s3:` before the address",
+                hint: "write `rest:`, `s3:` or `webdav:` before the address",
             }),
             known if KINDS_NOT_SPOKEN.contains(&known) => {
                 Err(refused(&format!("this version does not speak `{known}:`")))
@@ -111,6 +117,7 @@ impl fmt::Display for Location {
             Location::Local(local) => write!(f, "{local}"),
             Location::Rest(rest) => write!(f, "{rest}"),
             Location::S3(s3) => write!(f, "{s3}"),
+            Location::Webdav(webdav) => write!(f, "{webdav}"),
         }
     }
 }
@@ -140,6 +147,8 @@ mod tests {
             ("rest:https://host", "rest:https://host/"),
             ("rest:https://bob@host/a/b", "rest:https://bob@host/a/b/"),
             ("rest:https://bob:hush@host/a/", "rest:https://bob:***@host/a/"),
+            ("webdav:https://host", "webdav:https://host/"),
+            ("webdav:https://bob:hush@host/a b", "webdav:https://bob:***@host/a%20b/"),
             ("s3:s3.amazonaws.com/bucket", "s3:https://s3.amazonaws.com/bucket"),
             ("s3:s3.amazonaws.com/bucket/a/b/", "s3:https://s3.amazonaws.com/bucket/a/b"),
             ("s3://s3.amazonaws.com/bucket/a", "s3:https://s3.amazonaws.com/bucket/a"),
@@ -187,6 +196,8 @@ mod tests {
             "rest:https://bob:hu/sh@host/a",
             "rest:ftp://bob:hush@host/",
             "s3:https://bob:hush@host/bucket",
+            "webdav:https://bob:hush@host/a",
+            "webdav:bob:hush@host/a",
             "nonsense:bob:hush@host",
             "https://bob:hush@host/",
         ] {

@@ -8,12 +8,10 @@
 mod answers;
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD as BASE64;
 use bytes::Bytes;
 use format::{FileKind, FileName};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use model::{ExposeSecret as _, Fault, FaultKind, Id, Secret};
+use model::{Fault, FaultKind, Id};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode, Url};
 use sha2::{Digest as _, Sha256};
@@ -42,7 +40,7 @@ impl RestServer {
         let place = location.to_string();
         let username = location.username.as_ref().or(access.rest.username.as_ref());
         let password = location.password.as_ref().or(access.rest.password.as_ref());
-        let authorization = basic_authorization(username, password)
+        let authorization = http::basic_authorization(username, password)
             .map_err(|cause| Fault::new(FaultKind::Misconfigured, "use", "", &place, cause))?;
         Ok(Self {
             http: HttpClient::new(place, &access.tls, limits.connections)?,
@@ -236,20 +234,4 @@ fn url_path(name: FileName) -> String {
         Some(id) => format!("{}/{id}", name.kind().folder()),
         None => name.kind().folder().to_owned(),
     }
-}
-
-/// The header for user and password, marked so that no `Debug` shows it.
-fn basic_authorization(username: Option<&String>, password: Option<&Secret>) -> Result<Option<HeaderValue>, String> {
-    if username.is_none() && password.is_none() {
-        return Ok(None);
-    }
-    let username = username.map_or("", String::as_str);
-    if username.contains(':') {
-        return Err("a user name with a colon cannot be sent".to_owned());
-    }
-    let password = password.map_or("", |password| password.expose_secret());
-    let mut value = HeaderValue::from_str(&format!("Basic {}", BASE64.encode(format!("{username}:{password}"))))
-        .map_err(|_| "user and password cannot be sent".to_owned())?;
-    value.set_sensitive(true);
-    Ok(Some(value))
 }

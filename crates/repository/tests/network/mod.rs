@@ -133,7 +133,7 @@ impl Behind<'_> {
     /// The place without the proxy, trusting its authority.
     pub fn direct_destination(&self, limits: &Limits) -> Arc<dyn Destination> {
         let ca_certificate = self.server.rest.as_ref().and_then(|rest| rest.ca_file.clone());
-        let access = Access { tls: TlsAccess { ca_certificate }, ..self.access() };
+        let access = Access { tls: TlsAccess { ca_certificate, ..TlsAccess::default() }, ..self.access() };
         destinations::open(&self.address().parse().unwrap(), &access, limits).unwrap()
     }
 
