@@ -64,6 +64,16 @@ impl Location {
         }
     }
 
+    /// The host that it is on; none for a folder.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Location::Local(_) => None,
+            Location::Rest(rest) => rest.base.host_str(),
+            Location::S3(s3) => s3.endpoint.host_str(),
+            Location::Webdav(webdav) => webdav.base.host_str(),
+        }
+    }
+
     /// Whether it is on this machine, as far as the address tells: such a copy dies with it.
     pub fn is_local(&self) -> bool {
         matches!(self, Location::Local(_))

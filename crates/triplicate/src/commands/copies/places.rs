@@ -48,8 +48,7 @@ pub(crate) fn distinct_places<'a>(locations: impl Iterator<Item = &'a Location>)
                 Ok(stat) => format!("disk {}", stat.dev()),
                 Err(_) => format!("path {}", local.path.display()),
             },
-            Location::Rest(rest) => format!("host {}", rest.base.host_str().unwrap_or_default()),
-            Location::S3(s3) => format!("host {}", s3.endpoint.host_str().unwrap_or_default()),
+            elsewhere => format!("host {}", elsewhere.host().unwrap_or_default()),
         });
     }
     Places { distinct: keys.len(), on_this_machine, copies }
