@@ -14,6 +14,8 @@ pub struct Access {
     pub rest: RestAccess,
     /// For buckets.
     pub s3: S3Access,
+    /// For Dropbox.
+    pub dropbox: DropboxAccess,
     /// For WebDAV servers.
     pub webdav: WebdavAccess,
     /// For everything that is reached over TLS.
@@ -43,6 +45,21 @@ pub struct S3Access {
     /// Whether the bucket is written into the path or the host name; without it, Amazon gets the host name and
     /// everybody else the path.
     pub bucket_in_path: Option<bool>,
+}
+
+/// The application that a Dropbox let in, and where Dropbox is.
+#[derive(Debug, Clone, Default)]
+pub struct DropboxAccess {
+    /// The key of the application.
+    pub app_key: Option<String>,
+    /// The secret of the application; one that was let in with PKCE has none.
+    pub app_secret: Option<Secret>,
+    /// The token that access tokens are fetched with.
+    pub refresh_token: Option<Secret>,
+    /// Another server than Dropbox's own for everything but bytes.
+    pub api_url: Option<String>,
+    /// Another server than Dropbox's own for bytes.
+    pub content_url: Option<String>,
 }
 
 /// The user of WebDAV servers, or a token.
@@ -83,6 +100,12 @@ impl From<RestAccess> for Access {
 impl From<S3Access> for Access {
     fn from(s3: S3Access) -> Self {
         Self { s3, ..Self::default() }
+    }
+}
+
+impl From<DropboxAccess> for Access {
+    fn from(dropbox: DropboxAccess) -> Self {
+        Self { dropbox, ..Self::default() }
     }
 }
 

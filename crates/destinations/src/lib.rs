@@ -7,6 +7,7 @@
 
 mod access;
 mod around;
+mod dropbox;
 mod http;
 pub mod limits;
 mod local;
@@ -22,11 +23,12 @@ use bytes::Bytes;
 use format::{FileKind, FileName};
 use model::{Fault, Id};
 
-pub use access::{Access, RestAccess, S3Access, TlsAccess, WebdavAccess};
+pub use access::{Access, DropboxAccess, RestAccess, S3Access, TlsAccess, WebdavAccess};
 pub use around::{Crowding, RetryListener, RetryNotice, Retrying, Stalling};
+pub use dropbox::DropboxFolder;
 pub use limits::Limits;
 pub use local::LocalFolder;
-pub use location::{LocalLocation, Location, LocationError, RestLocation, S3Location, WebdavLocation};
+pub use location::{DropboxLocation, LocalLocation, Location, LocationError, RestLocation, S3Location, WebdavLocation};
 pub use rest::RestServer;
 pub use s3::S3Bucket;
 pub use webdav::WebdavFolder;
@@ -54,6 +56,7 @@ pub fn open_heard(
         }
         Location::Rest(rest) => Arc::new(RestServer::new(rest, access, &limits)?),
         Location::S3(s3) => Arc::new(S3Bucket::new(s3, access, &limits)?),
+        Location::Dropbox(dropbox) => Arc::new(DropboxFolder::new(dropbox, access, &limits)?),
         Location::Webdav(webdav) => Arc::new(WebdavFolder::new(webdav, access, &limits)?),
     };
     let watched = Arc::new(Stalling::new(place, limits.stall()));

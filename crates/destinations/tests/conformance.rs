@@ -8,11 +8,15 @@ mod version_one;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use destinations::{Access, Destination, Limits, Location, RetryListener, S3Access, TlsAccess, open_heard};
+use destinations::{
+    Access, Destination, DropboxAccess, Limits, Location, RetryListener, S3Access, TlsAccess, open_heard,
+};
 use format::{FileKind, FileName};
 use model::Secret;
 use suite::{Plant, Subject, passes};
-use testkit::{CephServer, MemoryFolder, RestServer, RestServerOptions, WebdavKind, WebdavOptions, WebdavServer};
+use testkit::{
+    CephServer, DropboxServer, MemoryFolder, RestServer, RestServerOptions, WebdavKind, WebdavOptions, WebdavServer,
+};
 
 fn plant_in(root: PathBuf) -> Plant {
     Box::new(move |path, bytes| {
@@ -105,6 +109,20 @@ async fn sabre_dav_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stand_in_for_nextcloud_conforms() {
     a_webdav_server_conforms(WebdavKind::Nextcloud).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stand_in_for_dropbox_conforms() {
+    let Some(server) = DropboxServer::start(false) else { return };
+    let access = DropboxAccess {
+        app_key: Some(DropboxServer::APP_KEY.to_owned()),
+        app_secret: Some(Secret::from(DropboxServer::APP_SECRET)),
+        refresh_token: Some(Secret::from(DropboxServer::REFRESH_TOKEN)),
+        api_url: Some(server.url.clone()),
+        content_url: Some(server.url.clone()),
+    };
+    let destination = opened("dropbox:/not/there yet", &access.into());
+    passes(&Subject { destination, plant: plant_in(server.data_dir.join("not/there yet")), has_folders: true }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,6 +58,19 @@ pub fn webdav_rootfs() -> Option<PathBuf> {
     needed("webdav", rootfs.join(".complete")).map(|_| rootfs)
 }
 
+/// The Python of this machine, which runs a stand-in.
+pub fn python() -> Option<PathBuf> {
+    let folders = variable("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&folders).map(|folder| folder.join("python3")).find(|path| path.exists());
+    needed("python3", found.unwrap_or_else(|| PathBuf::from("/usr/bin/python3")))
+}
+
+/// The folder with Dropbox's own client library for Python.
+pub fn dropbox_library() -> Option<PathBuf> {
+    let folder = home().join("dropbox/library");
+    needed("dropbox", folder.join(".complete")).map(|_| folder)
+}
+
 /// An emulator of processors that this machine is not; x86-64 machines only.
 pub fn qemu() -> Option<PathBuf> {
     needed("qemu-user", home().join("qemu/qemu-x86_64"))

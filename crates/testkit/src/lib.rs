@@ -6,6 +6,7 @@
 //! | [`process`] | servers that never outlive their test, programs that never run for ever |
 //! | [`RestServer`], [`RcloneServer`], [`CephServer`] | restic's REST server, rclone's, and Ceph's S3 gateway on free loopback ports |
 //! | [`WebdavServer`] | Apache's mod_dav, sabre/dav on PHP, and a stand-in for Nextcloud made of sabre/dav |
+//! | [`DropboxServer`] | a stand-in for Dropbox, which Dropbox's own client library takes for Dropbox |
 //! | [`store_server`] | the product's own storage server, as the program that ships |
 //! | [`manifest()`] | everything about a tree that a restore must give back, and the difference of two trees in words |
 //! | [`hostile_tree`] | names, types, modes, times and sizes that break backup programs |
@@ -29,6 +30,7 @@ mod ceph;
 mod certificate;
 pub mod components;
 pub mod corpus;
+mod dropbox;
 mod faulty;
 mod hostile;
 mod manifest;
@@ -50,6 +52,7 @@ mod webdav;
 
 pub use ceph::{Bucket, CephServer};
 pub use certificate::{CertificateFiles, CertificateFlaw, make_certificate};
+pub use dropbox::DropboxServer;
 pub use faulty::{Act, Asked, Fate, Faulty, Gate, Lifeline, Operation, Rule, Script, Verb, When};
 pub use hostile::{Files, Grounds, HostilePath, Mutant, Requests, SoundRepository, hostile_paths, hostile_users};
 pub use hostile::{HostileOptions, HostileTree, Made, hostile_tree, hostile_tree_with, remove_hostile_tree};

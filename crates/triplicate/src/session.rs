@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::{Clock, SystemClock};
-use destinations::{Access, Destination, Limits, Location, RestAccess, S3Access, TlsAccess, WebdavAccess};
+use destinations::{
+    Access, Destination, DropboxAccess, Limits, Location, RestAccess, S3Access, TlsAccess, WebdavAccess,
+};
 use model::Secret;
 use repository::{CacheFolder, Cancel, InitRequest, Observer, RecordsFolder, Repository, Surroundings, Who};
 use tokio::runtime::Runtime;
@@ -84,6 +86,12 @@ impl Session {
                 session_token: secret(environment::AWS_TOKEN),
                 region: environment::AWS_REGION.into_iter().find_map(environment::text),
                 bucket_in_path: None,
+            },
+            dropbox: DropboxAccess {
+                app_key: environment::text(environment::DROPBOX_APP_KEY),
+                app_secret: secret(environment::DROPBOX_APP_SECRET),
+                refresh_token: secret(environment::DROPBOX_REFRESH_TOKEN),
+                ..DropboxAccess::default()
             },
             webdav: WebdavAccess {
                 username: environment::text(environment::WEBDAV_USERNAME),

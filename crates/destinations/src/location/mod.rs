@@ -4,6 +4,7 @@
 //! `Display` nor in `Debug` nor in the error of a URL that could not be understood. The forms are restic's, so that
 //! what works in `RESTIC_REPOSITORY` works here. Nothing in this room touches a disk or a network.
 
+mod dropbox;
 mod local;
 mod rest;
 mod s3;
@@ -15,6 +16,7 @@ use std::str::FromStr;
 
 use model::{Fault, FaultKind};
 
+pub use dropbox::DropboxLocation;
 pub use local::LocalLocation;
 pub use rest::RestLocation;
 pub use s3::S3Location;
@@ -23,8 +25,7 @@ use words::Misread;
 pub(crate) use words::redact;
 
 /// Kinds that restic or rclone users may name and that this version cannot reach.
-const KINDS_NOT_SPOKEN: [&str; 11] =
-    ["sftp", "b2", "gs", "azure", "swift", "rclone", "rsync", "dropbox", "opendal", "ftp", "ftps"];
+const KINDS_NOT_SPOKEN: &[&str] = &["sftp", "b2", "gs", "azure", "swift", "rclone", "rsync", "opendal", "ftp", "ftps"];
 
 /// The address of one copy.
 #[derive(Clone)]
@@ -35,6 +36,8 @@ pub enum Location {
     Rest(RestLocation),
     /// A bucket, or a part of one, behind an S3 interface.
     S3(S3Location),
+    /// A folder in a Dropbox.
+    Dropbox(DropboxLocation),
     /// A folder of a server that speaks WebDAV, Nextcloud among them.
     Webdav(WebdavLocation),
 }
@@ -60,6 +63,7 @@ impl Location {
             Location::Local(_) => "local",
             Location::Rest(_) => "rest",
             Location::S3(_) => "s3",
+            Location::Dropbox(_) => "dropbox",
             Location::Webdav(_) => "webdav",
         }
     }
@@ -70,6 +74,7 @@ impl Location {
             Location::Local(_) => None,
             Location::Rest(rest) => rest.base.host_str(),
             Location::S3(s3) => s3.endpoint.host_str(),
+            Location::Dropbox(_) => Some("dropbox.com"),
             Location::Webdav(webdav) => webdav.base.host_str(),
         }
     }
@@ -101,6 +106,7 @@ impl FromStr for Location {
             "local" => Ok(Location::Local(LocalLocation::of(rest))),
             "rest" => RestLocation::parse(rest).map(Location::Rest).map_err(misread),
             "s3" => S3Location::parse(rest).map(Location::S3).map_err(misread),
+            "dropbox" => DropboxLocation::parse(rest).map(Location::Dropbox).map_err(misread),
             "webdav" => WebdavLocation::parse(rest).map(Location::Webdav).map_err(misread),
             "http" | "https" => Err(LocationError {
                 text: redact(text),
@@ -127,6 +133,7 @@ impl fmt::Display for Location {
             Location::Local(local) => write!(f, "{local}"),
             Location::Rest(rest) => write!(f, "{rest}"),
             Location::S3(s3) => write!(f, "{s3}"),
+            Location::Dropbox(dropbox) => write!(f, "{dropbox}"),
             Location::Webdav(webdav) => write!(f, "{webdav}"),
         }
     }
@@ -157,6 +164,8 @@ mod tests {
             ("rest:https://host", "rest:https://host/"),
             ("rest:https://bob@host/a/b", "rest:https://bob@host/a/b/"),
             ("rest:https://bob:hush@host/a/", "rest:https://bob:***@host/a/"),
+            ("dropbox:/", "dropbox:/"),
+            ("dropbox:/a/b c/", "dropbox:/a/b c"),
             ("webdav:https://host", "webdav:https://host/"),
             ("webdav:https://bob:hush@host/a b", "webdav:https://bob:***@host/a%20b/"),
             ("s3:s3.amazonaws.com/bucket", "s3:https://s3.amazonaws.com/bucket"),
@@ -186,6 +195,11 @@ mod tests {
             ("rest:https://host/?create=true", "no meaning here"),
             ("rest:http+unix:///run/x.sock", "unix sockets"),
             ("s3:https://host", "bucket is missing"),
+            ("dropbox:a/b", "begins with a slash"),
+            ("dropbox:", "begins with a slash"),
+            ("dropbox:/a//b", "empty part"),
+            ("dropbox:/a/../b", "empty part"),
+            ("dropbox:/a\\b", "backslash"),
             ("s3:https://host/", "bucket is missing"),
             ("s3:https://key:hush@host/bucket", "do not belong"),
             ("s3:https://host/bucket/a//b", "empty part"),
