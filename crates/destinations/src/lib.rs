@@ -14,6 +14,8 @@ mod local;
 mod location;
 mod rest;
 mod s3;
+pub mod settings;
+mod site;
 mod webdav;
 
 use std::sync::Arc;
@@ -31,6 +33,8 @@ pub use local::LocalFolder;
 pub use location::{DropboxLocation, LocalLocation, Location, LocationError, RestLocation, S3Location, WebdavLocation};
 pub use rest::RestServer;
 pub use s3::S3Bucket;
+pub use settings::Settings;
+pub use site::Site;
 pub use webdav::WebdavFolder;
 
 /// No file of a repository is longer: places inside packs are 32-bit numbers.

@@ -35,9 +35,12 @@ pub(crate) const WEBDAV_TOKEN: &str = "TRIPLICATE_WEBDAV_TOKEN";
 pub(crate) const CLIENT_CERTIFICATE: &str = "RESTIC_TLS_CLIENT_CERT";
 pub(crate) const PINNED_CERTIFICATE: &str = "TRIPLICATE_PINNED_CERTIFICATE";
 pub(crate) const PROXY: &str = "TRIPLICATE_PROXY";
+/// The file that `--config` names.
+pub(crate) const CONFIG: &str = "TRIPLICATE_CONFIG";
 pub(crate) const STORE: &str = "TRIPLICATE_STORE";
 pub(crate) const CACHE_FOLDER: &str = "RESTIC_CACHE_DIR";
 pub(crate) const XDG_CACHES: &str = "XDG_CACHE_HOME";
+pub(crate) const XDG_CONFIG: &str = "XDG_CONFIG_HOME";
 pub(crate) const XDG_STATE: &str = "XDG_STATE_HOME";
 pub(crate) const HOME: &str = "HOME";
 pub(crate) const NO_COLOR: &str = "NO_COLOR";

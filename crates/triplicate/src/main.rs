@@ -21,6 +21,7 @@ mod json;
 mod password;
 mod screen;
 mod session;
+mod sites;
 mod source_lists;
 mod table;
 mod watch;

@@ -2,15 +2,12 @@
 //!
 //! Nothing here touches a destination before a command asks for it.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clock::{Clock, SystemClock};
-use destinations::{
-    Access, Destination, DropboxAccess, Limits, Location, RestAccess, S3Access, TlsAccess, WebdavAccess,
-};
+use destinations::{Destination, Location, Site};
 use model::Secret;
 use repository::{CacheFolder, Cancel, InitRequest, Observer, RecordsFolder, Repository, Surroundings, Who};
 use tokio::runtime::Runtime;
@@ -21,6 +18,7 @@ use crate::failure::{self, Failure};
 use crate::interrupt;
 use crate::password;
 use crate::screen::Screen;
+use crate::sites;
 use crate::watch::{Task, Watch};
 
 /// Threads for the network and disks of destinations; the work itself has threads of its own.
@@ -52,12 +50,8 @@ impl Session {
         Ok(Self { screen, global, clock, cancel, who: who(), on_interrupt, repositories, runtime })
     }
 
-    /// The locations of the copies, from `-r`, `--repository-file` or the environment, in that order.
-    pub(crate) fn locations(&self) -> Result<Vec<Location>, Failure> {
-        parse_locations(&self.addresses()?)
-    }
-
-    /// The same as the user wrote them.
+    /// The addresses of the copies as the user wrote them: from `-r`, `--repository-file` or the environment, in that
+    /// order.
     pub(crate) fn addresses(&self) -> Result<Vec<String>, Failure> {
         let texts = match (self.repositories.is_empty(), &self.global.repository_file) {
             (false, Some(_)) => return Err(Failure::usage("-r and --repository-file exclude each other")),
@@ -72,59 +66,31 @@ impl Session {
         Ok(texts)
     }
 
-    /// What destinations need to let us in.
-    fn access(&self) -> Access {
-        let secret = |name| environment::text(name).map(Secret::from);
-        Access {
-            rest: RestAccess {
-                username: environment::text(environment::REST_USERNAME),
-                password: secret(environment::REST_PASSWORD),
-            },
-            s3: S3Access {
-                key_id: environment::text(environment::AWS_KEY_NAME),
-                key: secret(environment::AWS_KEY),
-                session_token: secret(environment::AWS_TOKEN),
-                region: environment::AWS_REGION.into_iter().find_map(environment::text),
-                bucket_in_path: None,
-            },
-            dropbox: DropboxAccess {
-                app_key: environment::text(environment::DROPBOX_APP_KEY),
-                app_secret: secret(environment::DROPBOX_APP_SECRET),
-                refresh_token: secret(environment::DROPBOX_REFRESH_TOKEN),
-                ..DropboxAccess::default()
-            },
-            webdav: WebdavAccess {
-                username: environment::text(environment::WEBDAV_USERNAME),
-                password: secret(environment::WEBDAV_PASSWORD),
-                bearer_token: secret(environment::WEBDAV_TOKEN),
-            },
-            tls: TlsAccess {
-                ca_certificate: self.global.cacert.clone().or_else(|| environment::path(environment::CERTIFICATE)),
-                pinned_certificate: environment::text(environment::PINNED_CERTIFICATE),
-                client_certificate: environment::path(environment::CLIENT_CERTIFICATE),
-                client_key: None,
-                proxy: secret(environment::PROXY),
-            },
-        }
+    /// The places that were named, each with its credentials and limits; secrets are fetched now.
+    pub(crate) fn sites(&self) -> Result<Vec<Site>, Failure> {
+        self.sites_at(&self.addresses()?)
     }
 
-    fn destinations(&self, locations: &[Location]) -> Result<Vec<Arc<dyn Destination>>, Failure> {
-        locations.iter().map(|location| self.destination(location)).collect()
+    /// The places with these addresses.
+    pub(crate) fn sites_at(&self, addresses: &[String]) -> Result<Vec<Site>, Failure> {
+        sites::resolve(addresses, &self.global)
     }
 
-    /// A destination, with this command's credentials and limits.
-    pub(crate) fn destination(&self, location: &Location) -> Result<Arc<dyn Destination>, Failure> {
+    /// Places that are known by their addresses alone.
+    pub(crate) fn sites_of(&self, locations: &[Location]) -> Vec<Site> {
+        locations.iter().map(|location| sites::plain(location.clone(), &self.global)).collect()
+    }
+
+    /// The destinations at these places.
+    pub(crate) fn destinations(&self, sites: &[Site]) -> Result<Vec<Arc<dyn Destination>>, Failure> {
+        sites.iter().map(|site| self.destination(site)).collect()
+    }
+
+    /// The destination at a place.
+    pub(crate) fn destination(&self, site: &Site) -> Result<Arc<dyn Destination>, Failure> {
         // Building a client needs the runtime around it.
         let _entered = self.runtime.enter();
-        Ok(destinations::open(location, &self.access(), &self.limits())?)
-    }
-
-    fn limits(&self) -> Limits {
-        let usual = Limits::default();
-        let Some(total) = self.global.retry_total else { return usual };
-        let retry_total_seconds = total.as_secs();
-        let first_contact_seconds = usual.first_contact_seconds.min(retry_total_seconds);
-        Limits { retry_total_seconds, first_contact_seconds, ..usual }
+        Ok(site.open()?)
     }
 
     /// A watcher for the command's operation.
@@ -160,8 +126,7 @@ impl Session {
 
     /// Opens the repository that was named, with its password.
     pub(crate) fn open(&self, observer: Arc<dyn Observer>) -> Result<Repository, Failure> {
-        let locations = self.locations()?;
-        let destinations = self.destinations(&locations)?;
+        let destinations = self.destinations(&self.sites()?)?;
         let password = password::existing(&self.global)?;
         Ok(Repository::open(destinations, &password, self.surroundings(observer))?)
     }
@@ -169,22 +134,22 @@ impl Session {
     /// Opens the repository at these places.
     pub(crate) fn open_at(
         &self,
-        locations: &[Location],
+        sites: &[Site],
         password: &Secret,
         observer: Arc<dyn Observer>,
     ) -> Result<Repository, Failure> {
-        Ok(Repository::open(self.destinations(locations)?, password, self.surroundings(observer))?)
+        Ok(Repository::open(self.destinations(sites)?, password, self.surroundings(observer))?)
     }
 
     /// Makes a repository at these places.
     pub(crate) fn init_at(
         &self,
-        locations: &[Location],
+        sites: &[Site],
         password: &Secret,
         request: &InitRequest,
         observer: Arc<dyn Observer>,
     ) -> Result<Repository, Failure> {
-        Ok(Repository::init(self.destinations(locations)?, password, request, self.surroundings(observer))?)
+        Ok(Repository::init(self.destinations(sites)?, password, request, self.surroundings(observer))?)
     }
 }
 
@@ -209,45 +174,9 @@ fn read_repository_file(path: &std::path::Path) -> Result<Vec<String>, Failure> 
     Ok(lines.map(str::to_owned).collect())
 }
 
-/// Understands locations, and refuses one place under two names: two copies in one folder are one copy.
-pub(crate) fn parse_locations(texts: &[String]) -> Result<Vec<Location>, Failure> {
-    let mut locations: Vec<Location> = Vec::new();
-    for text in texts {
-        let location: Location = text
-            .parse()
-            .map_err(|error: destinations::LocationError| Failure::usage(error.to_string()).hint(error.hint))?;
-        if let Some(same) = locations.iter().find(|other| is_same_place(other, &location)) {
-            let message = if same.to_string() == location.to_string() {
-                format!("{location} is named twice")
-            } else {
-                format!("{same} and {location} are the same place")
-            };
-            return Err(Failure::usage(message).hint("each copy needs a place of its own"));
-        }
-        locations.push(location);
-    }
-    Ok(locations)
-}
-
-fn is_same_place(one: &Location, other: &Location) -> bool {
-    if one.to_string() == other.to_string() {
-        return true;
-    }
-    let (Location::Local(one), Location::Local(other)) = (one, other) else { return false };
-    let absolute = |path: &std::path::Path| std::path::absolute(path).ok().map(|path| path.components().collect());
-    let (path_one, path_other): (Option<std::path::PathBuf>, Option<std::path::PathBuf>) =
-        (absolute(&one.path), absolute(&other.path));
-    if path_one.is_some() && path_one == path_other {
-        return true;
-    }
-    let inode = |path: &std::path::Path| std::fs::metadata(path).ok().map(|stat| (stat.dev(), stat.ino()));
-    let (inode_one, inode_other) = (inode(&one.path), inode(&other.path));
-    inode_one.is_some() && inode_one == inode_other
-}
-
 /// Our folder among this user's of one sort (XDG Base Directory Specification): where `variable` says, or at `usual`
 /// below the home. A user without a home has none.
-fn own_folder(variable: &str, usual: &str) -> Option<PathBuf> {
+pub(crate) fn own_folder(variable: &str, usual: &str) -> Option<PathBuf> {
     let named = environment::path(variable).filter(|path| path.is_absolute());
     let folder = named.or_else(|| environment::path(environment::HOME).map(|home| home.join(usual)))?;
     Some(folder.join("triplicate"))

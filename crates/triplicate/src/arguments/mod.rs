@@ -65,6 +65,18 @@ pub(crate) struct Global {
     /// Try a copy that fails again for this long before it is given up; 15m otherwise
     #[arg(long, global = true, value_name = "DURATION", value_parser = choices::parse_duration)]
     pub(crate) retry_total: Option<Duration>,
+    /// Read the places that `-r @name` names from this file
+    ///
+    /// Without it, TRIPLICATE_CONFIG names the file; otherwise it is `triplicate/triplicate.toml` in $XDG_CONFIG_HOME
+    /// or ~/.config.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Set something for every copy of a kind: `-o s3.region=eu-west-1`
+    ///
+    /// A secret is never written here, but where it is: `env:NAME`, `file:PATH`, `command:PROGRAM` or
+    /// `credential:NAME`.
+    #[arg(short, long, global = true, value_name = "KIND.NAME=VALUE")]
+    pub(crate) option: Vec<String>,
     /// Trust the certificates in this PEM file too
     ///
     /// Without it, RESTIC_CACERT names the file.
@@ -174,7 +186,8 @@ fn repository_argument() -> Arg {
         .help_heading("Global options")
         .help("A copy of the repository; several times for several copies [env: RESTIC_REPOSITORY]")
         .long_help(
-            "A copy of the repository: a path, `rest:https://user@host/path` or `s3:https://endpoint/bucket/prefix`.\n\
+            "A copy of the repository: a path, `rest:https://user@host/path`, `s3:https://endpoint/bucket/prefix`, or \
+             `@name` for a destination of the configuration.\n\
              Given several times it names the copies of one repository; the first is asked first when something is \
              read. Without it, RESTIC_REPOSITORY has one location.",
         )

@@ -27,12 +27,12 @@ fn version(text: &str) -> Result<u32, String> {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
-    let locations = session.locations()?;
+    let sites = session.sites()?;
     let password = password::for_new_repository(&session.global)?;
     let request = InitRequest { version: arguments.repository_version, polynomial: None, cost: ScryptCost::STANDARD };
-    let repository = session.init_at(&locations, &password, &request, session.watch(Task::Browse))?;
+    let repository = session.init_at(&sites, &password, &request, session.watch(Task::Browse))?;
     let id = repository.config().id;
-    let places: Vec<String> = locations.iter().map(ToString::to_string).collect();
+    let places: Vec<String> = sites.iter().map(|site| site.location.to_string()).collect();
     session.screen.json(&json!({
         "message_type": "initialized",
         "id": id,

@@ -4,7 +4,7 @@ use repository::copies::add::add;
 
 use crate::failure::Failure;
 use crate::password;
-use crate::session::{Session, parse_locations};
+use crate::session::Session;
 use crate::watch::Task;
 
 #[derive(Debug, clap::Args)]
@@ -14,18 +14,16 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
-    let mut locations = session.locations()?;
     // Together with the others, so that a place that is a copy already is refused by name.
-    let mut texts: Vec<String> = session.addresses()?;
-    texts.push(arguments.address.clone());
-    let all = parse_locations(&texts)?;
+    let mut addresses = session.addresses()?;
+    addresses.push(arguments.address.clone());
+    let sites = session.sites_at(&addresses)?;
     let password = password::existing(&session.global)?;
-    let new = all.into_iter().next_back().ok_or_else(|| Failure::usage("no place was named"))?;
+    let (new, copies) = sites.split_last().ok_or_else(|| Failure::usage("no place was named"))?;
     {
         let watch = session.watch(Task::Sync);
-        let repository = session.open_at(&locations, &password, watch)?;
-        add(&repository, session.destination(&new)?)?;
+        let repository = session.open_at(copies, &password, watch)?;
+        add(&repository, session.destination(new)?)?;
     }
-    locations.push(new);
-    super::sync::run_at(session, &locations, &password)
+    super::sync::run_at(session, &sites, &password)
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use destinations::Location;
+use destinations::Site;
 use format::FileKind;
 use model::Id;
 use repository::Repository;
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::{Places, distinct_places};
 use crate::failure::{Failure, code};
 use crate::figures;
+use crate::password;
 use crate::session::Session;
 use crate::watch::Task;
 
@@ -82,27 +83,27 @@ impl Standing {
 }
 
 pub(super) fn run(session: &Session) -> Result<(), Failure> {
-    let locations = session.locations()?;
-    let repository = session.open(session.watch(Task::Browse))?;
-    let standings = standings(&repository, &locations)?;
-    let healthy = locations.iter().zip(&standings).filter(|(_, standing)| standing.is_healthy());
-    let places = distinct_places(healthy.map(|(location, _)| location));
+    let sites = session.sites()?;
+    let repository = session.open_at(&sites, &password::existing(&session.global)?, session.watch(Task::Browse))?;
+    let standings = standings(&repository, &sites)?;
+    let healthy = sites.iter().zip(&standings).filter(|(_, standing)| standing.is_healthy());
+    let places = distinct_places(healthy.map(|(site, _)| &site.location));
     show(session, &standings, places)?;
     conclude(&standings)
 }
 
-fn standings(repository: &Repository, locations: &[Location]) -> Result<Vec<Standing>, Failure> {
+fn standings(repository: &Repository, sites: &[Site]) -> Result<Vec<Standing>, Failure> {
     let copies = repository.copies();
     let packs_needed: BTreeSet<Id> = repository.indexed()?.index.packs().iter().copied().collect();
     let kinds = [FileKind::Key, FileKind::Index, FileKind::Snapshot, FileKind::Pack];
     let holdings: Vec<Holdings> =
         kinds.into_iter().map(|kind| Holdings::gather(copies, kind)).collect::<Result<_, _>>()?;
     let mut standings = Vec::new();
-    for (number, (copy, location)) in copies.all().iter().zip(locations).enumerate() {
+    for (number, (copy, site)) in copies.all().iter().zip(sites).enumerate() {
         let mut standing = Standing {
             copy: copy.place().to_owned(),
-            kind: location.kind(),
-            is_local: location.is_local(),
+            kind: site.location.kind(),
+            is_local: site.location.is_local(),
             error: copy.lost().map(ToString::to_string),
             ..Standing::default()
         };

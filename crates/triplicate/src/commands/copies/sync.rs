@@ -1,6 +1,6 @@
 //! `copies sync`: gives every copy what another has and it lacks.
 
-use destinations::Location;
+use destinations::Site;
 use model::Secret;
 use repository::copies::sync::{SyncReport, sync};
 use serde_json::json;
@@ -14,12 +14,12 @@ use crate::session::Session;
 use crate::watch::Task;
 
 pub(super) fn run(session: &Session) -> Result<(), Failure> {
-    run_at(session, &session.locations()?, &password::existing(&session.global)?)
+    run_at(session, &session.sites()?, &password::existing(&session.global)?)
 }
 
-pub(super) fn run_at(session: &Session, locations: &[Location], password: &Secret) -> Result<(), Failure> {
+pub(super) fn run_at(session: &Session, sites: &[Site], password: &Secret) -> Result<(), Failure> {
     let watch = session.watch(Task::Sync);
-    let repository = session.open_at(locations, password, watch.clone())?;
+    let repository = session.open_at(sites, password, watch.clone())?;
     let report = {
         let _drawing = watch.draw();
         sync(&repository)?

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment;
 use crate::failure::{Failure, local};
-use crate::session::{parse_locations, write_private};
+use crate::session::write_private;
+use crate::sites::parse_locations;
 
 /// Random bytes in a passphrase: 160 bits, more than anybody can try.
 const PASSPHRASE_BYTES: usize = 20;
@@ -95,6 +96,9 @@ pub(super) struct Config {
     pub(super) repository: RepositoryTable,
     /// What is backed up.
     pub(super) source: SourceTable,
+    /// Places with names, which `-r @name` uses; a quickstart has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) destinations: Option<toml::Table>,
 }
 
 /// `[repository]`.
@@ -147,6 +151,7 @@ impl Config {
                 password_file: home.passphrase.clone(),
             },
             source: SourceTable { paths: vec![source.to_owned()] },
+            destinations: None,
         };
         let text = toml::to_string(&config)
             .map_err(|error| Failure::failed(format!("cannot write the configuration: {error}")))?;

@@ -24,8 +24,7 @@ pub(super) struct Arguments {
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
     let text = std::fs::read_to_string(&arguments.kit).map_err(|error| local("read", &arguments.kit, error))?;
     let kit = KitFiles::parse(&text)?;
-    let locations = session.locations()?;
-    let destinations = locations.iter().map(|location| session.destination(location)).collect::<Result<_, _>>()?;
+    let destinations = session.destinations(&session.sites()?)?;
     let password = password::existing(&session.global)?;
     let surroundings = session.surroundings(session.watch(Task::Browse));
     let report = restore_kit(destinations, &kit, &password, &surroundings, arguments.dry_run)?;

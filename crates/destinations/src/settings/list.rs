@@ -1,0 +1,138 @@
+//! The list of settings. Names are restic's where restic has one.
+
+use super::{Setting, Slot};
+
+/// The kinds that are reached over HTTP.
+const OVER_HTTP: &[&str] = &["dropbox", "rest", "s3", "webdav"];
+
+/// Every setting of every kind.
+pub const ALL: &[Setting] = &[
+    Setting {
+        name: "connections",
+        kinds: &[],
+        meaning: "How many requests may be under way at one time",
+        slot: Slot::Count(|settings| &mut settings.limits.connections),
+    },
+    Setting {
+        name: "stall_limit",
+        kinds: &[],
+        meaning: "An attempt in which nothing moved for this long is given up and made again",
+        slot: Slot::Seconds(|settings| &mut settings.limits.stall_limit_seconds),
+    },
+    Setting {
+        name: "retry_total",
+        kinds: &[],
+        meaning: "For how long a request that fails is tried again",
+        slot: Slot::Seconds(|settings| &mut settings.limits.retry_total_seconds),
+    },
+    Setting {
+        name: "ca_certificate",
+        kinds: OVER_HTTP,
+        meaning: "A PEM file of certificates that are trusted besides the system's",
+        slot: Slot::Path(|settings| &mut settings.access.tls.ca_certificate),
+    },
+    Setting {
+        name: "pinned_certificate",
+        kinds: OVER_HTTP,
+        meaning: "The SHA-256 of the one certificate that the server may show",
+        slot: Slot::Text(|settings| &mut settings.access.tls.pinned_certificate),
+    },
+    Setting {
+        name: "client_certificate",
+        kinds: OVER_HTTP,
+        meaning: "A PEM file of the certificate that we show",
+        slot: Slot::Path(|settings| &mut settings.access.tls.client_certificate),
+    },
+    Setting {
+        name: "client_key",
+        kinds: OVER_HTTP,
+        meaning: "A PEM file of its key, where that is not in the same file",
+        slot: Slot::Path(|settings| &mut settings.access.tls.client_key),
+    },
+    Setting {
+        name: "proxy",
+        kinds: OVER_HTTP,
+        meaning: "The proxy, as `http://user:password@host:port`; `none` is none whatever the environment says",
+        slot: Slot::Secret(|settings| &mut settings.access.tls.proxy),
+    },
+    Setting {
+        name: "username",
+        kinds: &["rest"],
+        meaning: "The user; one in the address wins",
+        slot: Slot::Text(|settings| &mut settings.access.rest.username),
+    },
+    Setting {
+        name: "password",
+        kinds: &["rest"],
+        meaning: "The password; one in the address wins",
+        slot: Slot::Secret(|settings| &mut settings.access.rest.password),
+    },
+    Setting {
+        name: "username",
+        kinds: &["webdav"],
+        meaning: "The user; one in the address wins",
+        slot: Slot::Text(|settings| &mut settings.access.webdav.username),
+    },
+    Setting {
+        name: "password",
+        kinds: &["webdav"],
+        meaning: "The password; one in the address wins",
+        slot: Slot::Secret(|settings| &mut settings.access.webdav.password),
+    },
+    Setting {
+        name: "bearer_token",
+        kinds: &["webdav"],
+        meaning: "A token that is sent instead of user and password",
+        slot: Slot::Secret(|settings| &mut settings.access.webdav.bearer_token),
+    },
+    Setting {
+        name: "app_key",
+        kinds: &["dropbox"],
+        meaning: "The key of the application",
+        slot: Slot::Text(|settings| &mut settings.access.dropbox.app_key),
+    },
+    Setting {
+        name: "app_secret",
+        kinds: &["dropbox"],
+        meaning: "The secret of the application; one that was let in with PKCE has none",
+        slot: Slot::Secret(|settings| &mut settings.access.dropbox.app_secret),
+    },
+    Setting {
+        name: "refresh_token",
+        kinds: &["dropbox"],
+        meaning: "The token that access tokens are fetched with",
+        slot: Slot::Secret(|settings| &mut settings.access.dropbox.refresh_token),
+    },
+    Setting {
+        name: "access_key_id",
+        kinds: &["s3"],
+        meaning: "The name of the key",
+        slot: Slot::Text(|settings| &mut settings.access.s3.key_id),
+    },
+    Setting {
+        name: "secret_access_key",
+        kinds: &["s3"],
+        meaning: "The key",
+        slot: Slot::Secret(|settings| &mut settings.access.s3.key),
+    },
+    Setting {
+        name: "session_token",
+        kinds: &["s3"],
+        meaning: "The token that goes with a temporary key",
+        slot: Slot::Secret(|settings| &mut settings.access.s3.session_token),
+    },
+    Setting {
+        name: "region",
+        kinds: &["s3"],
+        meaning: "The region to sign for; without it, the one that the endpoint's name tells, or `us-east-1`",
+        slot: Slot::Text(|settings| &mut settings.access.s3.region),
+    },
+    Setting {
+        name: "bucket_lookup",
+        kinds: &["s3"],
+        meaning: "Where the bucket is written: into the path, or into the host name",
+        slot: Slot::Word(&["auto", "dns", "path"], |settings, word| {
+            settings.access.s3.bucket_in_path = [None, Some(false), Some(true)][word];
+        }),
+    },
+];

@@ -1,0 +1,215 @@
+//! Which places a command works with: addresses and names of `triplicate.toml`, and what is set for each.
+//!
+//! An address (`rest:https://host/`) takes its credentials from the environment, as restic does, and so does everybody
+//! else of its kind. A name (`@nas`) takes everything from its table in the configuration and nothing from the
+//! environment: a key that is meant for one place must not be sent to another. Options (`-o s3.region=x`) are for every
+//! place of their kind, named or not, and win.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use config::{Config, SecretReference};
+use destinations::settings::{self, SettingError, Value};
+use destinations::{
+    Access, DropboxAccess, Location, LocationError, RestAccess, S3Access, Settings, Site, TlsAccess, WebdavAccess,
+};
+use model::Secret;
+
+use crate::arguments::Global;
+use crate::environment;
+use crate::failure::Failure;
+use crate::session::own_folder;
+
+/// What stands before a name of the configuration.
+const NAME_MARK: char = '@';
+
+/// The places at `addresses`, with everything that is set for them.
+pub(crate) fn resolve(addresses: &[String], global: &Global) -> Result<Vec<Site>, Failure> {
+    let mut config = None;
+    let mut sites: Vec<Site> = Vec::new();
+    for address in addresses {
+        let mut site = match address.strip_prefix(NAME_MARK) {
+            Some(name) => named(name, config.get_or_insert(read_config(global)?))?,
+            None => plain(parse(address)?, global),
+        };
+        for_all(&mut site.settings, global);
+        for option in &global.option {
+            set(&mut site, option)?;
+        }
+        sites.push(site);
+    }
+    refuse_unknown_kinds(&sites, global)?;
+    let locations: Vec<&Location> = sites.iter().map(|site| &site.location).collect();
+    refuse_same_place(&locations)?;
+    Ok(sites)
+}
+
+/// A place that is known by its address alone: what is set for it is in the environment.
+pub(crate) fn plain(location: Location, global: &Global) -> Site {
+    let mut settings = from_environment();
+    for_all(&mut settings, global);
+    Site { location, settings }
+}
+
+/// Understands addresses without what is set for them.
+pub(crate) fn parse_locations(texts: &[String]) -> Result<Vec<Location>, Failure> {
+    let locations = texts.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
+    refuse_same_place(&locations.iter().collect::<Vec<_>>())?;
+    Ok(locations)
+}
+
+fn parse(text: &str) -> Result<Location, Failure> {
+    if text.starts_with(NAME_MARK) {
+        let hint = "write `./@name` for a folder of that name";
+        return Err(Failure::usage(format!("the name `{text}` cannot stand here")).hint(hint));
+    }
+    text.parse().map_err(|error: LocationError| Failure::usage(error.to_string()).hint(error.hint))
+}
+
+fn named(name: &str, config: &Config) -> Result<Site, Failure> {
+    let destination = config.destination(name).map_err(|error| Failure::usage(error.to_string()))?;
+    destination.site().map_err(|error| Failure::failed(format!("destination `{name}`: {error}")))
+}
+
+/// The configuration that `--config`, its variable or the user's folder names.
+fn read_config(global: &Global) -> Result<Config, Failure> {
+    let set = global.config.clone().or_else(|| environment::path(environment::CONFIG));
+    let usual = || own_folder(environment::XDG_CONFIG, ".config").map(|folder| folder.join("triplicate.toml"));
+    let path: PathBuf = set
+        .or_else(usual)
+        .ok_or_else(|| Failure::usage("there is no folder for a configuration").hint("name the file with --config"))?;
+    Config::read(&path).map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// Credentials as restic takes them from the environment.
+fn from_environment() -> Settings {
+    let secret = |name| environment::text(name).map(Secret::from);
+    let access = Access {
+        rest: RestAccess {
+            username: environment::text(environment::REST_USERNAME),
+            password: secret(environment::REST_PASSWORD),
+        },
+        s3: S3Access {
+            key_id: environment::text(environment::AWS_KEY_NAME),
+            key: secret(environment::AWS_KEY),
+            session_token: secret(environment::AWS_TOKEN),
+            region: environment::AWS_REGION.into_iter().find_map(environment::text),
+            ..S3Access::default()
+        },
+        dropbox: DropboxAccess {
+            app_key: environment::text(environment::DROPBOX_APP_KEY),
+            app_secret: secret(environment::DROPBOX_APP_SECRET),
+            refresh_token: secret(environment::DROPBOX_REFRESH_TOKEN),
+            ..DropboxAccess::default()
+        },
+        webdav: WebdavAccess {
+            username: environment::text(environment::WEBDAV_USERNAME),
+            password: secret(environment::WEBDAV_PASSWORD),
+            bearer_token: secret(environment::WEBDAV_TOKEN),
+        },
+        tls: TlsAccess {
+            ca_certificate: environment::path(environment::CERTIFICATE),
+            pinned_certificate: environment::text(environment::PINNED_CERTIFICATE),
+            client_certificate: environment::path(environment::CLIENT_CERTIFICATE),
+            client_key: None,
+            proxy: secret(environment::PROXY),
+        },
+    };
+    Settings { access, ..Settings::default() }
+}
+
+/// Options that are for every place of whatever kind.
+fn for_all(settings: &mut Settings, global: &Global) {
+    if let Some(path) = &global.cacert {
+        settings.access.tls.ca_certificate = Some(path.clone());
+    }
+    if let Some(total) = global.retry_total {
+        let limits = &mut settings.limits;
+        limits.retry_total_seconds = total.as_secs();
+        limits.first_contact_seconds = limits.first_contact_seconds.min(limits.retry_total_seconds);
+    }
+}
+
+/// Sets `kind.name=value` where the place is of that kind.
+fn set(site: &mut Site, option: &str) -> Result<(), Failure> {
+    let (kind, name, text) = parts(option)?;
+    if kind != site.location.kind() {
+        return Ok(());
+    }
+    let refused = |why: String, hint: String| {
+        let failure = Failure::usage(format!("cannot use the option `{kind}.{name}`: {why}"));
+        if hint.is_empty() { failure } else { failure.hint(hint) }
+    };
+    let setting = settings::find(kind, name).map_err(|error| refused(error.to_string(), hint_for(&error, kind)))?;
+    let value = if setting.is_secret() {
+        let reference: SecretReference = text.parse().map_err(|why: String| {
+            refused("a secret does not belong on a command line, where every user can read it".to_owned(), why)
+        })?;
+        Value::Secret(reference.resolve().map_err(|error| refused(error.to_string(), String::new()))?)
+    } else {
+        Value::Text(text.to_owned())
+    };
+    setting.set(&mut site.settings, value).map_err(|error| refused(error.to_string(), String::new()))
+}
+
+fn parts(option: &str) -> Result<(&str, &str, &str), Failure> {
+    let (key, value) = option.split_once('=').unwrap_or((option, ""));
+    match key.split_once('.') {
+        Some((kind, name)) if option.contains('=') => Ok((kind, name, value)),
+        // What stands behind `=` may be a secret, so the option is not repeated.
+        _ => Err(Failure::usage("an option has another form")
+            .hint("write `-o kind.name=value`, as in `-o s3.region=eu-west-1`")),
+    }
+}
+
+/// An option that is for none of the places does nothing, which is not what was meant.
+fn refuse_unknown_kinds(sites: &[Site], global: &Global) -> Result<(), Failure> {
+    for option in &global.option {
+        let (kind, name, _) = parts(option)?;
+        if !sites.iter().any(|site| site.location.kind() == kind) {
+            return Err(Failure::usage(format!("the option `{kind}.{name}` is for no copy that was named")));
+        }
+    }
+    Ok(())
+}
+
+fn hint_for(error: &SettingError, kind: &str) -> String {
+    match error {
+        SettingError::Unknown { nearest: Some(meant), .. } => format!("`{kind}.{meant}` may be meant"),
+        _ => {
+            let names: Vec<String> =
+                settings::of_kind(kind).map(|setting| format!("`{kind}.{}`", setting.name)).collect();
+            format!("known are {}", names.join(", "))
+        }
+    }
+}
+
+/// Refuses one place under two names: two copies in one folder are one copy.
+fn refuse_same_place(locations: &[&Location]) -> Result<(), Failure> {
+    for (number, location) in locations.iter().enumerate() {
+        let Some(same) = locations[..number].iter().find(|other| is_same_place(other, location)) else { continue };
+        let message = if same.to_string() == location.to_string() {
+            format!("{location} is named twice")
+        } else {
+            format!("{same} and {location} are the same place")
+        };
+        return Err(Failure::usage(message).hint("each copy needs a place of its own"));
+    }
+    Ok(())
+}
+
+fn is_same_place(one: &Location, other: &Location) -> bool {
+    if one.to_string() == other.to_string() {
+        return true;
+    }
+    let (Location::Local(one), Location::Local(other)) = (one, other) else { return false };
+    let absolute = |path: &std::path::Path| std::path::absolute(path).ok().map(|path| path.components().collect());
+    let (path_one, path_other): (Option<std::path::PathBuf>, Option<std::path::PathBuf>) =
+        (absolute(&one.path), absolute(&other.path));
+    if path_one.is_some() && path_one == path_other {
+        return true;
+    }
+    let inode = |path: &std::path::Path| std::fs::metadata(path).ok().map(|stat| (stat.dev(), stat.ino()));
+    let (inode_one, inode_other) = (inode(&one.path), inode(&other.path));
+    inode_one.is_some() && inode_one == inode_other
+}
