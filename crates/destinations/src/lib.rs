@@ -3,7 +3,7 @@
 //! A destination stores whole files under the names of [`format::FileName`] and knows nothing of what is in them.
 //! Retry, stall limits and (in tests) faults are decorators around the same trait, so that any of them can be put
 //! anywhere. [`open`] puts them around a place in the order that makes sense outside of tests:
-//! retries, then turns ([`Crowding`]), then the stall limit, then the place.
+//! retries, then turns ([`Crowding`]), then the pace ([`Pacing`]), then the stall limit, then the place.
 
 mod access;
 mod around;
@@ -12,6 +12,7 @@ mod http;
 pub mod limits;
 mod local;
 mod location;
+mod pace;
 mod rest;
 mod s3;
 pub mod settings;
@@ -26,11 +27,12 @@ use format::{FileKind, FileName};
 use model::{Fault, Id};
 
 pub use access::{Access, DropboxAccess, RestAccess, S3Access, TlsAccess, WebdavAccess};
-pub use around::{Crowding, RetryListener, RetryNotice, Retrying, Stalling};
+pub use around::{Crowding, Metering, Pacing, RetryListener, RetryNotice, Retrying, Stalling};
 pub use dropbox::DropboxFolder;
 pub use limits::Limits;
 pub use local::LocalFolder;
 pub use location::{DropboxLocation, LocalLocation, Location, LocationError, RestLocation, S3Location, WebdavLocation};
+pub use pace::{Pace, Rates, Timetable, TimetableError};
 pub use rest::RestServer;
 pub use s3::S3Bucket;
 pub use settings::Settings;
@@ -52,7 +54,23 @@ pub fn open_heard(
     limits: &Limits,
     listener: Option<RetryListener>,
 ) -> Result<Arc<dyn Destination>, Fault> {
-    let mut limits = *limits;
+    open_on(location, access, Terms { limits: *limits, listener, pace: None })
+}
+
+/// On what terms a place is used.
+#[derive(Clone, Default)]
+pub struct Terms {
+    /// How hard and how long it is tried.
+    pub limits: Limits,
+    /// How fast it may be used; as fast as it goes otherwise.
+    pub pace: Option<Pace>,
+    /// Who hears of each retry.
+    pub listener: Option<RetryListener>,
+}
+
+/// As [`open`], on these terms.
+pub fn open_on(location: &Location, access: &Access, terms: Terms) -> Result<Arc<dyn Destination>, Fault> {
+    let Terms { mut limits, pace, listener } = terms;
     let place: Arc<dyn Destination> = match location {
         Location::Local(local) => {
             limits.retry_total_seconds = limits.retry_total_seconds.min(limits::LOCAL_RETRY_TOTAL_SECONDS);
@@ -63,8 +81,17 @@ pub fn open_heard(
         Location::Dropbox(dropbox) => Arc::new(DropboxFolder::new(dropbox, access, &limits)?),
         Location::Webdav(webdav) => Arc::new(WebdavFolder::new(webdav, access, &limits)?),
     };
-    let watched = Arc::new(Stalling::new(place, limits.stall()));
-    let in_turn = Arc::new(Crowding::new(watched, limits.connections));
+    let watched: Arc<dyn Destination> = Arc::new(Stalling::new(place, limits.stall()));
+    // What speaks through `http` meters its steps.
+    let metering = match location {
+        Location::Rest(_) | Location::S3(_) | Location::Dropbox(_) | Location::Webdav(_) => Metering::ByStep,
+        Location::Local(_) => Metering::ByFile,
+    };
+    let paced = match pace.filter(|pace| !pace.rates.are_unlimited()) {
+        Some(pace) => Arc::new(Pacing::new(watched, &pace, metering)),
+        None => watched,
+    };
+    let in_turn = Arc::new(Crowding::new(paced, limits.connections));
     Ok(Arc::new(Retrying::new(in_turn, &limits, listener)))
 }
 

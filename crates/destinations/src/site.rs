@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use clock::Clock;
 use model::Fault;
 
-use crate::{Destination, Location, Settings, open};
+use crate::{Destination, Location, Pace, Settings, Terms, open_on};
 
 /// Where a copy lives, and what is set for that place.
 #[derive(Debug, Clone)]
@@ -16,8 +17,11 @@ pub struct Site {
 }
 
 impl Site {
-    /// The copy there, with retries and limits around it. Nothing is asked of the place yet.
-    pub fn open(&self) -> Result<Arc<dyn Destination>, Fault> {
-        open(&self.location, &self.settings.access, &self.settings.limits)
+    /// The copy there, with retries and limits around it; limits that change with the hour follow `clock`. Nothing is
+    /// asked of the place yet.
+    pub fn open(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Destination>, Fault> {
+        let Settings { access, limits, rates } = &self.settings;
+        let pace = Some(Pace { rates: rates.clone(), clock });
+        open_on(&self.location, access, Terms { limits: *limits, pace, listener: None })
     }
 }

@@ -36,6 +36,8 @@ pub struct Surroundings {
     pub no_lock: bool,
     /// How long to wait for somebody else's lock.
     pub retry_lock: Duration,
+    /// Bytes that may wait in memory for each copy; what is beyond, a slow copy fetches from a fast one later.
+    pub queue_bytes: usize,
     /// Where this machine keeps what makes the next operation faster; nowhere when there is none.
     pub cache: Option<CacheFolder>,
     /// Where this machine keeps what it has seen; nowhere when there is none.
@@ -236,8 +238,8 @@ pub(crate) fn copy_set(destinations: Vec<Arc<dyn Destination>>, surroundings: &S
     match destinations.len() {
         0 => Err(Error::Request("no repository was named: use -r or RESTIC_REPOSITORY".to_owned())),
         1..=64 => {
-            let Surroundings { runtime, observer, clock, .. } = surroundings.clone();
-            Ok(CopySet::new(destinations, runtime, observer, clock))
+            let Surroundings { runtime, observer, clock, queue_bytes, .. } = surroundings.clone();
+            Ok(CopySet::new(destinations, runtime, observer, clock).with_queue_bytes(queue_bytes))
         }
         _ => Err(Error::Request("a repository can have 64 copies at most".to_owned())),
     }

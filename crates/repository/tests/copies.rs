@@ -11,7 +11,7 @@ use format::{FileKind, FileName};
 use model::{FaultKind, Verdict};
 use repository::backup::backup;
 use repository::copies::sync::sync;
-use repository::{Error, Event};
+use repository::{Error, Event, Repository};
 use room::{Copies, Room, plain, three_copies, with_faults};
 use testkit::{Act, Faulty, Gate, MemoryFolder, Script, Verb, When};
 
@@ -86,6 +86,34 @@ fn a_slow_copy_is_fed_from_a_fast_one() {
     });
     assert_eq!(report.verdict, Verdict::Ok, "{:?}", report.copies);
     assert_equal_copies(&copies);
+}
+
+#[test]
+fn what_does_not_fit_into_the_queue_of_a_slow_copy_is_fetched_by_it_later() {
+    for (queue_bytes, is_fetched) in [(1 << 20, true), (1 << 30, false)] {
+        let room = Room::new();
+        let copies = three_copies(&room);
+        testkit::corpus::random_file(&room.path("source/big"), 120 << 20, 7).unwrap();
+        let gate = Gate::closed();
+        let script = Script::new(1).with(When::Kind(Verb::Write, FileKind::Pack), Act::Wait(gate.clone()));
+        let fast = Arc::new(Faulty::new(copies[0].clone(), Script::new(1)));
+        let slow = Arc::new(Faulty::new(copies[2].clone(), script));
+        let surroundings = repository::Surroundings { queue_bytes, ..room.surroundings() };
+        let password = room::PASSWORD.to_owned().into();
+        let repository = Repository::open(vec![fast.clone(), slow], &password, surroundings).unwrap();
+        let report = std::thread::scope(|scope| {
+            let running = scope.spawn(|| backup(&repository, &room.request(&[Path::new("source")])).unwrap());
+            let fast_is_done = || copies[0].names(FileKind::Snapshot).len() == 2;
+            assert!(testkit::process::wait_until(std::time::Duration::from_secs(120), fast_is_done));
+            gate.open();
+            running.join().unwrap()
+        });
+        assert_eq!(report.verdict, Verdict::Ok, "{:?}", report.copies);
+        let is_read_whole = |asked: &&testkit::Operation| asked.verb == Verb::Read && asked.kind == FileKind::Pack;
+        let fetched = fast.operations().iter().filter(is_read_whole).count();
+        assert_eq!(fetched > 2, is_fetched, "{fetched} packs with a queue of {queue_bytes} bytes");
+        assert!(copies[0].files() == copies[2].files());
+    }
 }
 
 #[test]

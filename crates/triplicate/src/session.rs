@@ -90,7 +90,13 @@ impl Session {
     pub(crate) fn destination(&self, site: &Site) -> Result<Arc<dyn Destination>, Failure> {
         // Building a client needs the runtime around it.
         let _entered = self.runtime.enter();
-        Ok(site.open()?)
+        Ok(site.open(self.clock.clone())?)
+    }
+
+    /// More than the machine can address is no limit.
+    fn queue_bytes(&self) -> usize {
+        let chosen = self.global.queue_size.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        chosen.unwrap_or(repository::copies::QUEUE_BYTES)
     }
 
     /// A watcher for the command's operation.
@@ -108,6 +114,7 @@ impl Session {
             who: self.who.clone(),
             no_lock: self.global.no_lock,
             retry_lock: self.global.retry_lock.unwrap_or(Duration::ZERO),
+            queue_bytes: self.queue_bytes(),
             cache: self.cache(),
             records: own_folder(environment::XDG_STATE, ".local/state").map(RecordsFolder::new),
         }

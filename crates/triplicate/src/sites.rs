@@ -128,6 +128,17 @@ fn for_all(settings: &mut Settings, global: &Global) {
         limits.retry_total_seconds = total.as_secs();
         limits.first_contact_seconds = limits.first_contact_seconds.min(limits.retry_total_seconds);
     }
+    let rates = &mut settings.rates;
+    for (limit, rate) in
+        [(&global.limit_upload, &mut rates.upload), (&global.limit_download, &mut rates.download)]
+    {
+        if let Some(limit) = limit {
+            rate.clone_from(limit);
+        }
+    }
+    if let Some(limit) = global.limit_requests {
+        rates.requests_per_second = limit.get();
+    }
 }
 
 /// Sets `kind.name=value` where the place is of that kind.

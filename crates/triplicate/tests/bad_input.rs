@@ -158,6 +158,7 @@ fn a_foreign_lock_is_11() {
         },
         no_lock: false,
         retry_lock: Duration::ZERO,
+        queue_bytes: repository::copies::QUEUE_BYTES,
         cache: None,
         records: None,
     };

@@ -1,10 +1,12 @@
-//! What is put around a place, each a decorator of the same trait: retries, turns, the stall limit, signs of life.
+//! What is put around a place, each a decorator of the same trait: retries, turns, the pace, the stall limit, signs of life.
 
 mod crowding;
+mod pacing;
 pub(crate) mod progress;
 mod retrying;
 mod stalling;
 
 pub use crowding::Crowding;
+pub use pacing::{Metering, Pacing};
 pub use retrying::{RetryListener, RetryNotice, Retrying};
 pub use stalling::Stalling;

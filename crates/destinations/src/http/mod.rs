@@ -8,7 +8,7 @@ mod trust;
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -19,7 +19,7 @@ use model::{ExposeSecret as _, Fault, FaultKind, Secret};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Request, Response, StatusCode, Url};
 
-use crate::around::progress::Progress;
+use crate::pace::flow::{Flow, Wait};
 use crate::{FILE_LIMIT_BYTES, TlsAccess};
 
 /// How much of an upload is handed to the connection between two signs of life.
@@ -105,9 +105,10 @@ impl HttpClient {
     /// Asks and gives the answer's head; an answer other than 2xx is a [`Refusal`].
     pub(crate) async fn ask(&self, matter: &Matter, request: Request) -> Result<Result<Response, Refusal>, Fault> {
         let asked = request.url().clone();
-        let progress = Progress::current();
+        let flow = Flow::current();
+        flow.request().await;
         let response = self.client.execute(request).await.map_err(|error| self.broken(matter, &error))?;
-        progress.note();
+        flow.note();
         if response.status().is_success() {
             return Ok(Ok(response));
         }
@@ -123,18 +124,19 @@ impl HttpClient {
             let cause = format!("the answer is longer than {limit_bytes} bytes");
             self.fault(FaultKind::Damaged, matter, cause)
         };
-        let progress = Progress::current();
+        let flow = Flow::current();
         let announced = response.content_length().unwrap_or(0);
         if limit_bytes < announced {
             return Err(too_long());
         }
         let mut body = BytesMut::with_capacity(usize::try_from(announced.min(TRUSTED_CAPACITY_BYTES)).unwrap_or(0));
         while let Some(part) = response.chunk().await.map_err(|error| self.broken(matter, &error))? {
-            progress.note();
+            flow.note();
             if limit_bytes < (body.len() + part.len()) as u64 {
                 return Err(too_long());
             }
             body.extend_from_slice(&part);
+            flow.downloaded(part.len()).await;
         }
         Ok(body.freeze())
     }
@@ -204,7 +206,8 @@ pub(crate) fn request(method: Method, url: Url) -> Request {
 /// client would say nothing, which some servers refuse.
 pub(crate) fn upload(request: &mut Request, bytes: Bytes) {
     request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-    *request.body_mut() = Some(reqwest::Body::wrap(Upload { rest: bytes, progress: Progress::current() }));
+    *request.body_mut() =
+        Some(reqwest::Body::wrap(Upload { rest: bytes, flow: Flow::current(), granted: 0, wait: None }));
 }
 
 /// Exactly `length` bytes from `offset`, by whatever request `ask` makes of a `Range` header. A server that does not
@@ -336,10 +339,12 @@ fn chain(error: &reqwest::Error) -> String {
 }
 
 /// Bytes on their way up, in steps.
-#[derive(Debug)]
 struct Upload {
     rest: Bytes,
-    progress: Progress,
+    flow: Flow,
+    /// How many bytes go next, once there was their `wait`.
+    granted: usize,
+    wait: Option<Wait>,
 }
 
 impl Body for Upload {
@@ -347,15 +352,23 @@ impl Body for Upload {
     type Error = Infallible;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        if self.rest.is_empty() {
+        let this = self.get_mut();
+        if this.rest.is_empty() {
             return Poll::Ready(None);
         }
-        let length = self.rest.len().min(UPLOAD_STEP_BYTES);
-        let step = self.rest.split_to(length);
-        self.progress.note();
+        if this.granted == 0 {
+            this.granted = this.rest.len().min(this.flow.upload_step_bytes(UPLOAD_STEP_BYTES));
+            this.wait = this.flow.upload(this.granted);
+        }
+        if let Some(wait) = &mut this.wait {
+            ready!(wait.as_mut().poll(context));
+            this.wait = None;
+        }
+        let step = this.rest.split_to(std::mem::take(&mut this.granted));
+        this.flow.note();
         Poll::Ready(Some(Ok(Frame::data(step))))
     }
 

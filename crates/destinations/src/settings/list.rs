@@ -26,6 +26,24 @@ pub const ALL: &[Setting] = &[
         slot: Slot::Seconds(|settings| &mut settings.limits.retry_total_seconds),
     },
     Setting {
+        name: "limit_upload",
+        kinds: &[],
+        meaning: "How much goes to it in a second: `512` KiB, `2M`, or by the hour `10M, 08:00-18:00 2M`",
+        slot: Slot::Rate(|settings| &mut settings.rates.upload),
+    },
+    Setting {
+        name: "limit_download",
+        kinds: &[],
+        meaning: "How much comes from it in a second",
+        slot: Slot::Rate(|settings| &mut settings.rates.download),
+    },
+    Setting {
+        name: "limit_requests",
+        kinds: &[],
+        meaning: "How many requests may begin in a second",
+        slot: Slot::Count(|settings| &mut settings.rates.requests_per_second),
+    },
+    Setting {
         name: "ca_certificate",
         kinds: OVER_HTTP,
         meaning: "A PEM file of certificates that are trusted besides the system's",

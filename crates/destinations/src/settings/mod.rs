@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use model::Secret;
 
-use crate::{Access, Limits};
+use crate::{Access, Limits, Rates, Timetable};
 
 pub use list::ALL;
 
@@ -23,6 +23,8 @@ pub struct Settings {
     pub access: Access,
     /// How hard and how long it is tried.
     pub limits: Limits,
+    /// How fast it may be used.
+    pub rates: Rates,
 }
 
 /// One thing that can be set.
@@ -49,6 +51,8 @@ pub enum Slot {
     Count(fn(&mut Settings) -> &mut usize),
     /// A time in whole seconds, at least 1: `90s`, `15m`, `1h`.
     Seconds(fn(&mut Settings) -> &mut u64),
+    /// So many bytes in a second, perhaps by the hour.
+    Rate(fn(&mut Settings) -> &mut Timetable),
     /// One of these words; the function gets its number.
     Word(&'static [&'static str], fn(&mut Settings, usize)),
 }
@@ -116,6 +120,7 @@ impl Setting {
             Slot::Secret(_) => "a reference to a secret".to_owned(),
             Slot::Count(_) => "a whole number, at least 1".to_owned(),
             Slot::Seconds(_) => "a time such as `90s`, `15m` or `1h`".to_owned(),
+            Slot::Rate(_) => "a rate such as `512` (KiB/s), `2M` or `10M, 08:00-18:00 2M`".to_owned(),
             Slot::Word(words, _) => format!("one of `{}`", words.join("`, `")),
         }
     }
@@ -129,6 +134,7 @@ impl Setting {
             (Slot::Secret(slot), Value::Secret(secret)) => *slot(settings) = Some(secret),
             (Slot::Count(slot), value) => *slot(settings) = value.count().ok_or_else(unfit)?,
             (Slot::Seconds(slot), value) => *slot(settings) = value.seconds().ok_or_else(unfit)?,
+            (Slot::Rate(slot), value) => *slot(settings) = value.rate().ok_or_else(unfit)?,
             (Slot::Word(words, take), Value::Text(text)) => {
                 let number = words.iter().position(|word| *word == text).ok_or_else(unfit)?;
                 take(settings, number);
@@ -147,6 +153,14 @@ impl Value {
             Value::Secret(_) => return None,
         };
         (1 <= number).then_some(number)
+    }
+
+    fn rate(&self) -> Option<Timetable> {
+        match self {
+            Value::Text(text) => text.parse().ok(),
+            Value::Number(_) => self.count()?.to_string().parse().ok(),
+            Value::Secret(_) => None,
+        }
     }
 
     fn seconds(&self) -> Option<u64> {
@@ -214,6 +228,7 @@ mod tests {
                 Slot::Secret(_) => Value::Secret(Secret::from("hush")),
                 Slot::Count(_) => Value::Number(3),
                 Slot::Seconds(_) => text("1h30m"),
+                Slot::Rate(_) => text("2M"),
                 Slot::Word(words, _) => text(words[0]),
             };
             setting.set(&mut settings, fitting).unwrap_or_else(|error| panic!("{error}"));
@@ -252,9 +267,15 @@ mod tests {
         set("s3", "bucket_lookup", text("dns"));
         set("rest", "connections", text("12"));
         set("rest", "retry_total", text("2m"));
+        set("local", "limit_upload", text("1M, 08:00-18:00 1"));
+        set("rest", "limit-download", Value::Number(512));
+        set("s3", "limit_requests", text("5"));
         assert_eq!(settings.access.s3.key.as_ref().unwrap().expose_secret(), "hush");
         assert_eq!(settings.access.s3.bucket_in_path, Some(false));
         assert_eq!((settings.limits.connections, settings.limits.retry_total_seconds), (12, 120));
+        assert_eq!(settings.rates.upload, "1M, 08:00-18:00 1".parse().unwrap());
+        assert_eq!(settings.rates.download, Timetable::constant(512 << 10));
+        assert_eq!(settings.rates.requests_per_second, 5);
     }
 
     #[test]

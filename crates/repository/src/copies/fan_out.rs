@@ -26,9 +26,6 @@ use crate::error::{Error, Result};
 use crate::locks::Fence;
 use crate::observer::Cancel;
 
-/// Bytes that wait in one copy's queue before files are deferred for it.
-const QUEUE_BYTES_MAX: usize = 48 << 20;
-
 /// Packs written to one copy at the same time.
 const WRITES_AT_ONCE: usize = 4;
 
@@ -77,6 +74,8 @@ struct Standing {
 #[derive(Clone, Default)]
 struct Lane {
     open: bool,
+    /// Bytes that may wait before files are deferred.
+    queue_bytes_max: usize,
     /// False for a copy that does not answer: each file that is asked of it would cost the whole time of its retries.
     readable: bool,
     queued_bytes: usize,
@@ -128,6 +127,7 @@ impl<'a> FanOut<'a> {
         }
         let open = |copy: &super::Copy| Lane {
             open: copy.is_live(),
+            queue_bytes_max: copies.queue_bytes(),
             readable: copy.is_live(),
             fault: copy.lost().cloned(),
             ..Lane::default()
@@ -202,7 +202,7 @@ impl<'a> FanOut<'a> {
         let board = self.shared.board();
         let queued = board.copies.iter().filter(|lane| lane.open).map(|lane| lane.queued_bytes).min();
         // Packs come in pairs: two that have just been handed over are no queue.
-        queued.is_some_and(|bytes| bytes >= QUEUE_BYTES_MAX / 4 * 3)
+        queued.is_some_and(|bytes| bytes >= self.copies.queue_bytes() / 4 * 3)
     }
 
     /// Tells copy `number` to fetch a file that other copies have, in the order of its queue.
@@ -269,7 +269,7 @@ impl Drop for FanOut<'_> {
 
 impl Lane {
     fn has_room(&self, bytes: usize) -> bool {
-        self.open && (self.queued_bytes == 0 || self.queued_bytes + bytes <= QUEUE_BYTES_MAX)
+        self.open && (self.queued_bytes == 0 || self.queued_bytes + bytes <= self.queue_bytes_max)
     }
 }
 

@@ -30,6 +30,9 @@ use self::load::Load;
 use crate::error::{Damage, Error, Result};
 use crate::observer::{Event, Observer};
 
+/// Bytes that wait in memory for one copy before its files are deferred, when nobody says otherwise.
+pub const QUEUE_BYTES: usize = 48 << 20;
+
 /// One copy of the repository.
 #[derive(Debug)]
 pub struct Copy {
@@ -95,6 +98,7 @@ pub struct CopySet {
     runtime: Handle,
     observer: Arc<dyn Observer>,
     clock: Arc<dyn Clock>,
+    queue_bytes: usize,
 }
 
 impl std::fmt::Debug for CopySet {
@@ -113,7 +117,17 @@ impl CopySet {
     ) -> Self {
         let copy = |destination| Copy { destination, lost: OnceLock::new(), load: Load::default() };
         let copies = destinations.into_iter().map(copy).collect();
-        Self { copies, runtime, observer, clock }
+        Self { copies, runtime, observer, clock, queue_bytes: QUEUE_BYTES }
+    }
+
+    /// The same with another limit on the bytes that wait in memory for each copy.
+    pub fn with_queue_bytes(self, queue_bytes: usize) -> Self {
+        Self { queue_bytes, ..self }
+    }
+
+    /// How many bytes may wait in memory for each copy.
+    pub fn queue_bytes(&self) -> usize {
+        self.queue_bytes
     }
 
     /// Every copy, lost ones too.

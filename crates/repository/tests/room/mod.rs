@@ -68,6 +68,7 @@ impl Room {
             who,
             no_lock: false,
             retry_lock: Duration::ZERO,
+            queue_bytes: repository::copies::QUEUE_BYTES,
             cache: None,
             records: None,
         }

@@ -169,7 +169,7 @@ impl PatternSources<'_> {
     }
 }
 
-fn size(text: &str) -> Result<u64, String> {
+pub(super) fn size(text: &str) -> Result<u64, String> {
     parse_size(text).map_err(|error| error.why.to_owned())
 }
 

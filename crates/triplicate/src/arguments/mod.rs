@@ -77,6 +77,21 @@ pub(crate) struct Global {
     /// `credential:NAME`.
     #[arg(short, long, global = true, value_name = "KIND.NAME=VALUE")]
     pub(crate) option: Vec<String>,
+    /// Send no more than this to each copy in a second: `512` KiB, `2M`; by the hour `10M, 08:00-18:00 2M`
+    ///
+    /// Each copy has this limit for itself. Windows may pass midnight, and their hours are those of this machine's time
+    /// zone, or of another one: `10M, 22:00-06:00 unlimited, zone Europe/Berlin`.
+    #[arg(long, global = true, value_name = "RATE")]
+    pub(crate) limit_upload: Option<destinations::Timetable>,
+    /// Fetch no more than this from each copy in a second, written as for --limit-upload
+    #[arg(long, global = true, value_name = "RATE")]
+    pub(crate) limit_download: Option<destinations::Timetable>,
+    /// Begin at most so many requests in a second at each copy
+    #[arg(long, global = true, value_name = "NUMBER")]
+    pub(crate) limit_requests: Option<std::num::NonZeroUsize>,
+    /// Keep at most so much in memory for each copy that is slower than the others; 48M otherwise
+    #[arg(long, global = true, value_name = "SIZE", value_parser = choices::size)]
+    pub(crate) queue_size: Option<u64>,
     /// Trust the certificates in this PEM file too
     ///
     /// Without it, RESTIC_CACERT names the file.
@@ -244,5 +259,9 @@ mod tests {
         assert!(invocation.global.json);
         assert_eq!(invocation.global.retry_lock, Some(Duration::from_secs(120)));
         assert_eq!(invocation.global.password_file, Some(PathBuf::from("file")));
+        let limited = parsed("triplicate backup a -r one --limit-upload 512 --limit-download 2MiB/s").global;
+        let limits = [limited.limit_upload, limited.limit_download];
+        assert_eq!(limits, [512 << 10, 2 << 20].map(|bytes| Some(destinations::Timetable::constant(bytes))));
+        assert!(parse(["triplicate", "version", "--limit-upload", "fast"].map(OsString::from).into_iter()).is_err());
     }
 }
