@@ -90,7 +90,7 @@ fn a_slow_copy_is_fed_from_a_fast_one() {
 
 #[test]
 fn what_does_not_fit_into_the_queue_of_a_slow_copy_is_fetched_by_it_later() {
-    for (queue_bytes, is_fetched) in [(1 << 20, true), (1 << 30, false)] {
+    let fetched = [1 << 20, 1 << 30].map(|queue_bytes| {
         let room = Room::new();
         let copies = three_copies(&room);
         testkit::corpus::random_file(&room.path("source/big"), 120 << 20, 7).unwrap();
@@ -109,11 +109,12 @@ fn what_does_not_fit_into_the_queue_of_a_slow_copy_is_fetched_by_it_later() {
             running.join().unwrap()
         });
         assert_eq!(report.verdict, Verdict::Ok, "{:?}", report.copies);
-        let is_read_whole = |asked: &&testkit::Operation| asked.verb == Verb::Read && asked.kind == FileKind::Pack;
-        let fetched = fast.operations().iter().filter(is_read_whole).count();
-        assert_eq!(fetched > 2, is_fetched, "{fetched} packs with a queue of {queue_bytes} bytes");
         assert!(copies[0].files() == copies[2].files());
-    }
+        let is_of_a_pack = |asked: &&testkit::Operation| asked.verb == Verb::Read && asked.kind == FileKind::Pack;
+        fast.operations().iter().filter(is_of_a_pack).count()
+    });
+    // Folders of the snapshot before are read either way. Of seven packs one fits.
+    assert!(fetched[0] >= fetched[1] + 5, "reads of packs with a small queue and with a large one: {fetched:?}");
 }
 
 #[test]

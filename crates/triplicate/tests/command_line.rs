@@ -6,8 +6,10 @@ mod program;
 use std::process::Stdio;
 use std::time::Duration;
 
+use clock::{Clock, SystemClock};
 use program::{CALL_LIMIT, Ground, PASSWORD};
 use testkit::process::{run, wait_until};
+use testkit::{RestServer, RestServerOptions};
 
 #[test]
 fn one_init_makes_byte_identical_copies() {
@@ -233,4 +235,37 @@ fn caches_are_kept_where_it_is_asked_listed_and_removed() {
     assert!(!folder.exists());
     count(&["cache"], "0 caches in ");
     ground.call(&["cache", "--no-cache"]).expect_code(2);
+}
+
+#[test]
+fn a_limit_holds_back_what_goes_to_a_server_and_what_comes_from_it() {
+    const BYTES: u64 = 3 << 20;
+    let Some(server) = RestServer::start(&RestServerOptions::open()) else { return };
+    let ground = Ground::new();
+    let address = server.repository("limited");
+    let clock = SystemClock::new();
+    let seconds = |words: &[&str]| {
+        let began = clock.monotonic();
+        ground.call(&[&["-r", address.as_str()], words].concat()).expect_code(0);
+        (clock.monotonic() - began).as_secs_f64()
+    };
+    seconds(&["init"]);
+    testkit::corpus::random_file(&ground.path("source/large"), BYTES, 3).unwrap();
+    // Three seconds each way; nobody measures how long the rest takes.
+    for words in [
+        &["backup", "source", "--limit-upload", "1024", "--limit-download", "unlimited", "--queue-size", "1M"][..],
+        &["restore", "latest", "--target", "back", "--limit-download", "10M, 00:00-12:00 1M, 12:00-00:00 1M"],
+    ] {
+        let took = seconds(words);
+        assert!((2.5..60.0).contains(&took), "{words:?} took {took} s");
+    }
+    for (option, value, told) in [
+        ("--limit-upload", "fast", "`fast` is no rate"),
+        ("--limit-download", "1M, 08:00-18:00", "08:00-18:00"),
+        ("--limit-upload", "1M, zone Nowhere", "`Nowhere`"),
+        ("--limit-requests", "0", "0"),
+    ] {
+        let refused = ground.on(1, &["backup", "source", option, value]).expect_code(2);
+        assert!(refused.errors.contains(told), "{}", refused.errors);
+    }
 }
