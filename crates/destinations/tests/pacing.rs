@@ -221,11 +221,8 @@ async fn the_rate_changes_with_the_hour() {
 #[tokio::test(start_paused = true)]
 async fn requests_are_counted_and_short_files_pass() {
     let place = Noting::new(Duration::ZERO);
-    let pace = by_system_clock(Rates {
-        requests_per_second: 5,
-        upload: Timetable::constant(1 << 10),
-        ..Rates::default()
-    });
+    let pace =
+        by_system_clock(Rates { requests_per_second: 5, upload: Timetable::constant(1 << 10), ..Rates::default() });
     let paced = Pacing::new(place.clone(), &pace, Metering::ByFile);
     let stats = (0..51).map(|_| paced.stat(FileName::CONFIG));
     futures::future::join_all(stats).await;

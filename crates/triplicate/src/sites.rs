@@ -129,9 +129,7 @@ fn for_all(settings: &mut Settings, global: &Global) {
         limits.first_contact_seconds = limits.first_contact_seconds.min(limits.retry_total_seconds);
     }
     let rates = &mut settings.rates;
-    for (limit, rate) in
-        [(&global.limit_upload, &mut rates.upload), (&global.limit_download, &mut rates.download)]
-    {
+    for (limit, rate) in [(&global.limit_upload, &mut rates.upload), (&global.limit_download, &mut rates.download)] {
         if let Some(limit) = limit {
             rate.clone_from(limit);
         }

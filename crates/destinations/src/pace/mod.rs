@@ -57,6 +57,10 @@ impl Meters {
     pub(crate) fn new(pace: &Pace) -> Self {
         let meter = |timetable: &Timetable| Meter::new(timetable.clone(), pace.clock.clone());
         let requests = pace.rates.requests_per_second as u64;
-        Self { up: meter(&pace.rates.upload), down: meter(&pace.rates.download), requests: meter(&Timetable::constant(requests)) }
+        Self {
+            up: meter(&pace.rates.upload),
+            down: meter(&pace.rates.download),
+            requests: meter(&Timetable::constant(requests)),
+        }
     }
 }
