@@ -568,6 +568,8 @@ async fn an_upload_that_the_server_cut_is_not_a_success() {
     assert_eq!(fault.kind, FaultKind::Failing, "{fault}");
     assert!(fault.cause.contains("kept 4 of 5 bytes"), "{fault}");
     assert!(server.asked().iter().all(|asked| asked.verb != "MOVE"), "it never got its name");
+    let uploads = server.asked().into_iter().filter(|asked| asked.verb == "PUT").collect::<Vec<_>>();
+    assert!(!uploads.is_empty() && uploads.iter().all(|put| put.target.contains(&format!("{}-tmp-t", name.path()))));
 }
 
 #[tokio::test(start_paused = true)]
