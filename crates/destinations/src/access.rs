@@ -18,6 +18,10 @@ pub struct Access {
     pub dropbox: DropboxAccess,
     /// For WebDAV servers.
     pub webdav: WebdavAccess,
+    /// For everything that is reached over SSH.
+    pub ssh: SshAccess,
+    /// For what the `rclone` program reaches.
+    pub rclone: RcloneAccess,
     /// For everything that is reached over TLS.
     pub tls: TlsAccess,
 }
@@ -73,6 +77,42 @@ pub struct WebdavAccess {
     pub bearer_token: Option<Secret>,
 }
 
+/// How to log in over SSH, and which servers to believe: for SFTP, and for rsync.
+#[derive(Debug, Clone, Default)]
+pub struct SshAccess {
+    /// The account where the address names none.
+    pub username: Option<String>,
+    /// The account's password; own SFTP client only.
+    pub password: Option<Secret>,
+    /// The home of the user, for what is not named here: keys and known hosts in its `.ssh`.
+    pub home: Option<PathBuf>,
+    /// The file of a private key; without it, and without a password, the usual ones of the home are tried.
+    pub key_file: Option<PathBuf>,
+    /// The passphrase of key files that are encrypted, which are left out without it; own SFTP client only.
+    pub key_passphrase: Option<Secret>,
+    /// The socket of an agent that holds keys.
+    pub agent_socket: Option<PathBuf>,
+    /// The file of host keys that are believed; without it, those of the home and the system.
+    pub known_hosts: Option<PathBuf>,
+    /// The one host key that is believed, as `SHA256:...`; files do not count then. Own SFTP client only.
+    pub host_fingerprint: Option<String>,
+    /// ssh and its options, for what goes through the system's ssh: SFTP goes through it when this is set, rsync always.
+    pub ssh_program: Option<Vec<String>>,
+    /// A whole command that speaks SFTP on its standard input and output, instead of all the above.
+    pub sftp_command: Option<Vec<String>>,
+    /// The `rsync` program; without it, the one on the search path.
+    pub rsync_program: Option<PathBuf>,
+}
+
+/// The `rclone` program. What it may enter and where is a matter of its own configuration.
+#[derive(Debug, Clone, Default)]
+pub struct RcloneAccess {
+    /// The program; without it, the one on the search path.
+    pub program: Option<PathBuf>,
+    /// Arguments instead of the usual ones, before the remote.
+    pub arguments: Option<Vec<String>>,
+}
+
 /// Whom to believe that he is who he says, who we are, and the way there.
 #[derive(Debug, Clone, Default)]
 pub struct TlsAccess {
@@ -112,6 +152,18 @@ impl From<DropboxAccess> for Access {
 impl From<WebdavAccess> for Access {
     fn from(webdav: WebdavAccess) -> Self {
         Self { webdav, ..Self::default() }
+    }
+}
+
+impl From<SshAccess> for Access {
+    fn from(ssh: SshAccess) -> Self {
+        Self { ssh, ..Self::default() }
+    }
+}
+
+impl From<RcloneAccess> for Access {
+    fn from(rclone: RcloneAccess) -> Self {
+        Self { rclone, ..Self::default() }
     }
 }
 

@@ -13,10 +13,15 @@ pub mod limits;
 mod local;
 mod location;
 mod pace;
+mod program;
+mod rclone;
 mod rest;
+mod rsync;
 mod s3;
 pub mod settings;
+mod sftp;
 mod site;
+mod temporary;
 mod webdav;
 
 use std::sync::Arc;
@@ -26,16 +31,21 @@ use bytes::Bytes;
 use format::{FileKind, FileName};
 use model::{Fault, Id};
 
-pub use access::{Access, DropboxAccess, RestAccess, S3Access, TlsAccess, WebdavAccess};
+pub use access::{Access, DropboxAccess, RcloneAccess, RestAccess, S3Access, SshAccess, TlsAccess, WebdavAccess};
 pub use around::{Crowding, Metering, Pacing, RetryListener, RetryNotice, Retrying, Stalling};
 pub use dropbox::DropboxFolder;
 pub use limits::Limits;
 pub use local::LocalFolder;
-pub use location::{DropboxLocation, LocalLocation, Location, LocationError, RestLocation, S3Location, WebdavLocation};
+pub use location::{
+    DropboxLocation, LocalLocation, Location, LocationError, RcloneLocation, RestLocation, S3Location, SshPlace,
+    WebdavLocation,
+};
 pub use pace::{Pace, Rates, Timetable, TimetableError};
 pub use rest::RestServer;
+pub use rsync::RsyncFolder;
 pub use s3::S3Bucket;
 pub use settings::Settings;
+pub use sftp::SftpFolder;
 pub use site::Site;
 pub use webdav::WebdavFolder;
 
@@ -80,12 +90,16 @@ pub fn open_on(location: &Location, access: &Access, terms: Terms) -> Result<Arc
         Location::S3(s3) => Arc::new(S3Bucket::new(s3, access, &limits)?),
         Location::Dropbox(dropbox) => Arc::new(DropboxFolder::new(dropbox, access, &limits)?),
         Location::Webdav(webdav) => Arc::new(WebdavFolder::new(webdav, access, &limits)?),
+        Location::Sftp(place) => Arc::new(SftpFolder::new(place, &access.ssh, &limits)?),
+        Location::Rsync(place) => Arc::new(RsyncFolder::new(place, &access.ssh, &limits)?),
+        Location::Rclone(remote) => Arc::new(rclone::open(remote, &access.rclone)?),
     };
     let watched: Arc<dyn Destination> = Arc::new(Stalling::new(place, limits.stall()));
-    // What speaks through `http` meters its steps.
+    // What speaks through `http`, and SFTP, meters its steps.
     let metering = match location {
         Location::Rest(_) | Location::S3(_) | Location::Dropbox(_) | Location::Webdav(_) => Metering::ByStep,
-        Location::Local(_) => Metering::ByFile,
+        Location::Sftp(_) | Location::Rclone(_) => Metering::ByStep,
+        Location::Local(_) | Location::Rsync(_) => Metering::ByFile,
     };
     let paced = match pace.filter(|pace| !pace.rates.are_unlimited()) {
         Some(pace) => Arc::new(Pacing::new(watched, &pace, metering)),

@@ -120,7 +120,7 @@ impl Fault {
                 Some("run `triplicate check --read-data`; other copies are used where they are sound")
             }
             FaultKind::Misconfigured => {
-                Some("an address is /folder, rest:https://host/path or s3:https://host/bucket/prefix; see README")
+                Some("check the address of this destination and what is set for it; README has the forms")
             }
             FaultKind::Interrupted => None,
         }

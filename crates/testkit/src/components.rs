@@ -41,6 +41,12 @@ pub fn rclone() -> Option<PathBuf> {
     needed("rclone", home().join("rclone/rclone"))
 }
 
+/// The folder of OpenSSH and rsync: programs in `bin`, each with its libraries.
+pub fn openssh() -> Option<PathBuf> {
+    let folder = home().join("openssh");
+    needed("openssh", folder.join(".complete")).map(|_| folder)
+}
+
 /// rustic.
 pub fn rustic() -> Option<PathBuf> {
     needed("rustic", home().join("rustic/bin/rustic"))

@@ -7,6 +7,7 @@
 //! | [`RestServer`], [`RcloneServer`], [`CephServer`] | restic's REST server, rclone's, and Ceph's S3 gateway on free loopback ports |
 //! | [`WebdavServer`] | Apache's mod_dav, sabre/dav on PHP, and a stand-in for Nextcloud made of sabre/dav |
 //! | [`DropboxServer`] | a stand-in for Dropbox, which Dropbox's own client library takes for Dropbox |
+//! | [`SshServer`] | OpenSSH with accounts of its own, for SFTP and rsync |
 //! | [`store_server`] | the product's own storage server, as the program that ships |
 //! | [`manifest()`] | everything about a tree that a restore must give back, and the difference of two trees in words |
 //! | [`hostile_tree`] | names, types, modes, times and sizes that break backup programs |
@@ -45,6 +46,7 @@ pub mod raw_http;
 mod rclone_server;
 mod rest_server;
 mod seed;
+mod ssh_server;
 pub mod store_server;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod traced;
@@ -64,4 +66,5 @@ pub use random::Random;
 pub use rclone_server::RcloneServer;
 pub use rest_server::{RestServer, RestServerOptions};
 pub use seed::{SEED_VARIABLE, seed, skip};
+pub use ssh_server::{SshServer, SshServerOptions};
 pub use webdav::{WebdavKind, WebdavOptions, WebdavServer};

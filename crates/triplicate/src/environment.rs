@@ -37,6 +37,14 @@ pub(crate) const PINNED_CERTIFICATE: &str = "TRIPLICATE_PINNED_CERTIFICATE";
 pub(crate) const PROXY: &str = "TRIPLICATE_PROXY";
 /// The file that `--config` names.
 pub(crate) const CONFIG: &str = "TRIPLICATE_CONFIG";
+pub(crate) const SSH_KEY: &str = "TRIPLICATE_SFTP_KEY_FILE";
+pub(crate) const SSH_KEY_PASSPHRASE: &str = "TRIPLICATE_SFTP_KEY_PASSPHRASE";
+pub(crate) const SSH_PASSWORD: &str = "TRIPLICATE_SFTP_PASSWORD";
+pub(crate) const SSH_KNOWN_HOSTS: &str = "TRIPLICATE_SFTP_KNOWN_HOSTS";
+pub(crate) const SSH_FINGERPRINT: &str = "TRIPLICATE_SFTP_HOST_FINGERPRINT";
+pub(crate) const SSH_PROGRAM: &str = "TRIPLICATE_SFTP_SSH";
+pub(crate) const SFTP_COMMAND: &str = "TRIPLICATE_SFTP_COMMAND";
+pub(crate) const SSH_AGENT: &str = "SSH_AUTH_SOCK";
 pub(crate) const STORE: &str = "TRIPLICATE_STORE";
 pub(crate) const CACHE_FOLDER: &str = "RESTIC_CACHE_DIR";
 pub(crate) const XDG_CACHES: &str = "XDG_CACHE_HOME";

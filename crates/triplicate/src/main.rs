@@ -23,6 +23,7 @@ mod screen;
 mod session;
 mod sites;
 mod source_lists;
+mod ssh;
 mod table;
 mod watch;
 

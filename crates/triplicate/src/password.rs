@@ -36,6 +36,25 @@ pub(crate) fn new_key(file: Option<&Path>) -> Result<Secret, Failure> {
     }
 }
 
+/// A secret of a destination: the variable `name`, or its file or command as `name_FILE` and `name_COMMAND`.
+pub(crate) fn of_variables(name: &str) -> Result<Option<Secret>, Failure> {
+    let command = environment::text(&format!("{name}_COMMAND"));
+    let file = environment::path(&format!("{name}_FILE"));
+    match (environment::text(name), file, command) {
+        (Some(text), None, None) => Ok(Some(Secret::from(text))),
+        (None, Some(file), None) => from_file(&file).map(Some),
+        (None, None, Some(command)) => from_command(&command).map(Some),
+        (None, None, None) => Ok(None),
+        _ => Err(Failure::usage(format!("of {name}, {name}_FILE and {name}_COMMAND only one may be set"))),
+    }
+}
+
+/// A variable that holds a program and its arguments.
+pub(crate) fn words_of_variable(name: &str) -> Result<Option<Vec<String>>, Failure> {
+    let words = environment::text(name).map(|line| split_words(&line)).transpose();
+    words.map_err(|why| Failure::usage(format!("cannot use {name}: {why}")))
+}
+
 fn given(global: &Global) -> Result<Option<Secret>, Failure> {
     let from_arguments = (global.password_command.clone(), global.password_file.clone());
     let (command, file) = match from_arguments {

@@ -77,7 +77,7 @@ impl Session {
     }
 
     /// Places that are known by their addresses alone.
-    pub(crate) fn sites_of(&self, locations: &[Location]) -> Vec<Site> {
+    pub(crate) fn sites_of(&self, locations: &[Location]) -> Result<Vec<Site>, Failure> {
         locations.iter().map(|location| sites::plain(location.clone(), &self.global)).collect()
     }
 

@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use config::{Config, SecretReference};
 use destinations::settings::{self, SettingError, Value};
 use destinations::{
-    Access, DropboxAccess, Location, LocationError, RestAccess, S3Access, Settings, Site, TlsAccess, WebdavAccess,
+    Access, DropboxAccess, Location, LocationError, RcloneAccess, RestAccess, S3Access, Settings, Site, SshAccess,
+    TlsAccess, WebdavAccess,
 };
 use model::Secret;
 
@@ -19,6 +20,7 @@ use crate::arguments::Global;
 use crate::environment;
 use crate::failure::Failure;
 use crate::session::own_folder;
+use crate::ssh;
 
 /// What stands before a name of the configuration.
 const NAME_MARK: char = '@';
@@ -30,7 +32,7 @@ pub(crate) fn resolve(addresses: &[String], global: &Global) -> Result<Vec<Site>
     for address in addresses {
         let mut site = match address.strip_prefix(NAME_MARK) {
             Some(name) => named(name, config.get_or_insert(read_config(global)?))?,
-            None => plain(parse(address)?, global),
+            None => plain(parse(address)?, global)?,
         };
         for_all(&mut site.settings, global);
         for option in &global.option {
@@ -45,10 +47,13 @@ pub(crate) fn resolve(addresses: &[String], global: &Global) -> Result<Vec<Site>
 }
 
 /// A place that is known by its address alone: what is set for it is in the environment.
-pub(crate) fn plain(location: Location, global: &Global) -> Site {
+pub(crate) fn plain(location: Location, global: &Global) -> Result<Site, Failure> {
     let mut settings = from_environment();
+    if matches!(location, Location::Sftp(_) | Location::Rsync(_)) {
+        ssh::let_in(&mut settings.access.ssh)?;
+    }
     for_all(&mut settings, global);
-    Site { location, settings }
+    Ok(Site { location, settings })
 }
 
 /// Understands addresses without what is set for them.
@@ -107,6 +112,8 @@ fn from_environment() -> Settings {
             password: secret(environment::WEBDAV_PASSWORD),
             bearer_token: secret(environment::WEBDAV_TOKEN),
         },
+        ssh: SshAccess::default(),
+        rclone: RcloneAccess::default(),
         tls: TlsAccess {
             ca_certificate: environment::path(environment::CERTIFICATE),
             pinned_certificate: environment::text(environment::PINNED_CERTIFICATE),
@@ -120,6 +127,7 @@ fn from_environment() -> Settings {
 
 /// Options that are for every place of whatever kind.
 fn for_all(settings: &mut Settings, global: &Global) {
+    ssh::be_this_user(&mut settings.access.ssh);
     if let Some(path) = &global.cacert {
         settings.access.tls.ca_certificate = Some(path.clone());
     }

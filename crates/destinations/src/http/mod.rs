@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use bytes::{Bytes, BytesMut};
@@ -49,9 +50,24 @@ impl Matter {
     }
 }
 
+/// A way to a server that is no network. What goes wrong on it is told by kind and cause.
+#[async_trait]
+pub(crate) trait Transport: Send + Sync {
+    /// Sends a request and gives the answer's head, its body to be read.
+    async fn send(
+        &self,
+        request: http::Request<reqwest::Body>,
+    ) -> Result<http::Response<reqwest::Body>, (FaultKind, String)>;
+}
+
+enum Way {
+    Network(reqwest::Client),
+    Other(Box<dyn Transport>),
+}
+
 /// A client for one place.
 pub(crate) struct HttpClient {
-    client: reqwest::Client,
+    way: Way,
     place: String,
 }
 
@@ -91,7 +107,23 @@ impl HttpClient {
             Some(text) => builder.proxy(proxy_at(text).map_err(misconfigured)?),
         };
         let client = builder.build().map_err(|error| misconfigured(chain(&error)))?;
-        Ok(Self { client, place })
+        Ok(Self { way: Way::Network(client), place })
+    }
+
+    /// A client for a place that is not reached over a network.
+    pub(crate) fn through(place: String, transport: Box<dyn Transport>) -> Self {
+        Self { way: Way::Other(transport), place }
+    }
+
+    async fn send(&self, matter: &Matter, request: Request) -> Result<Response, Fault> {
+        match &self.way {
+            Way::Network(client) => client.execute(request).await.map_err(|error| self.broken(matter, &error)),
+            Way::Other(transport) => {
+                let request = request.try_into().map_err(|error| self.broken(matter, &error))?;
+                let response = transport.send(request).await;
+                response.map(Response::from).map_err(|(kind, cause)| self.fault(kind, matter, cause))
+            }
+        }
     }
 
     pub(crate) fn place(&self) -> &str {
@@ -107,7 +139,7 @@ impl HttpClient {
         let asked = request.url().clone();
         let flow = Flow::current();
         flow.request().await;
-        let response = self.client.execute(request).await.map_err(|error| self.broken(matter, &error))?;
+        let response = self.send(matter, request).await?;
         flow.note();
         if response.status().is_success() {
             return Ok(Ok(response));

@@ -14,13 +14,8 @@ use model::{FaultKind, Id};
 use rustix::fs::{CWD, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use crate::{FILE_LIMIT_BYTES, Listed, Span};
+use crate::{FILE_LIMIT_BYTES, Listed, Span, temporary};
 
-/// Between a name and the random part of its temporary sibling. restic's temporary files have `-tmp-` and digits;
-/// the letter keeps ours apart, so that only our own are ever swept.
-const TEMPORARY_MARK: &str = "-tmp-t";
-/// A temporary file that was not touched for a day belongs to no living process.
-const LEFTOVER_AGE_SECONDS: i64 = 24 * 60 * 60;
 /// How much is moved between two signs of life.
 const STEP_BYTES: usize = 1 << 20;
 
@@ -229,24 +224,17 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
 pub(crate) fn sweep_leftovers(written: &Written) {
     let Ok(entries) = fs::read_dir(&written.folder) else { return };
     for entry in entries.flatten() {
-        let is_ours = entry.file_name().to_str().is_some_and(is_temporary_name);
+        let is_ours = entry.file_name().to_str().is_some_and(temporary::is_one);
         let is_stale = || {
             entry.metadata().is_ok_and(|metadata| {
-                metadata.is_file() && metadata.mtime() < written.modified_seconds.saturating_sub(LEFTOVER_AGE_SECONDS)
+                metadata.is_file()
+                    && metadata.mtime() < written.modified_seconds.saturating_sub(temporary::LEFTOVER_AGE_SECONDS)
             })
         };
         if is_ours && is_stale() {
             let _ = fs::remove_file(entry.path());
         }
     }
-}
-
-fn is_temporary_name(name: &str) -> bool {
-    name.split_once(TEMPORARY_MARK).is_some_and(|(stem, random)| {
-        (stem == "config" || stem.parse::<Id>().is_ok())
-            && random.len() == 16
-            && random.bytes().all(|b| b.is_ascii_hexdigit())
-    })
 }
 
 /// The permissions that new files and folders get.
@@ -269,11 +257,8 @@ impl Modes {
 }
 
 fn new_temporary(path: &Path, modes: Modes) -> io::Result<(PathBuf, File)> {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(io::Error::other)?;
     let mut name = path.as_os_str().to_owned();
-    name.push(TEMPORARY_MARK);
-    name.push(hex::encode(random));
+    name.push(temporary::suffix().map_err(io::Error::other)?);
     let temporary = PathBuf::from(name);
     let file = OpenOptions::new().write(true).create_new(true).mode(modes.file).open(&temporary)?;
     Ok((temporary, file))

@@ -6,8 +6,10 @@
 
 mod dropbox;
 mod local;
+mod rclone;
 mod rest;
 mod s3;
+mod ssh;
 mod webdav;
 mod words;
 
@@ -18,14 +20,16 @@ use model::{Fault, FaultKind};
 
 pub use dropbox::DropboxLocation;
 pub use local::LocalLocation;
+pub use rclone::RcloneLocation;
 pub use rest::RestLocation;
 pub use s3::S3Location;
+pub use ssh::SshPlace;
 pub use webdav::WebdavLocation;
 use words::Misread;
 pub(crate) use words::redact;
 
 /// Kinds that restic or rclone users may name and that this version cannot reach.
-const KINDS_NOT_SPOKEN: &[&str] = &["sftp", "b2", "gs", "azure", "swift", "rclone", "rsync", "opendal", "ftp", "ftps"];
+const KINDS_NOT_SPOKEN: &[&str] = &["b2", "gs", "azure", "swift", "opendal", "ftp", "ftps"];
 
 /// The address of one copy.
 #[derive(Clone)]
@@ -40,6 +44,12 @@ pub enum Location {
     Dropbox(DropboxLocation),
     /// A folder of a server that speaks WebDAV, Nextcloud among them.
     Webdav(WebdavLocation),
+    /// A folder of an account, over SFTP.
+    Sftp(SshPlace),
+    /// A folder of an account, by the `rsync` program over ssh.
+    Rsync(SshPlace),
+    /// What the `rclone` program reaches.
+    Rclone(RcloneLocation),
 }
 
 /// A location that could not be understood.
@@ -54,10 +64,10 @@ pub struct LocationError {
     pub hint: &'static str,
 }
 
-const HINT_FORMS: &str = "write a path, `rest:https://user@host/path/`, `s3:https://endpoint/bucket/prefix` or `webdav:https://user@host/path/`; `./` before a name with a colon";
+const HINT_FORMS: &str = "write a path, `rest:https://user@host/path/`, `s3:https://endpoint/bucket/prefix`, `webdav:https://user@host/path/`, `sftp:user@host:/path`, `rsync:user@host:/path` or `rclone:remote:path`; `./` before a name with a colon";
 
 impl Location {
-    /// The word for its kind: `local`, `rest`, `s3`.
+    /// The word for its kind: `local`, `rest`, `s3`, `sftp`, `rsync`, `rclone`.
     pub fn kind(&self) -> &'static str {
         match self {
             Location::Local(_) => "local",
@@ -65,6 +75,9 @@ impl Location {
             Location::S3(_) => "s3",
             Location::Dropbox(_) => "dropbox",
             Location::Webdav(_) => "webdav",
+            Location::Sftp(_) => "sftp",
+            Location::Rsync(_) => "rsync",
+            Location::Rclone(_) => "rclone",
         }
     }
 
@@ -76,6 +89,9 @@ impl Location {
             Location::S3(s3) => s3.endpoint.host_str(),
             Location::Dropbox(_) => Some("dropbox.com"),
             Location::Webdav(webdav) => webdav.base.host_str(),
+            Location::Sftp(place) | Location::Rsync(place) => Some(&place.host),
+            // Where that is, only the configuration of rclone knows.
+            Location::Rclone(_) => None,
         }
     }
 
@@ -108,6 +124,9 @@ impl FromStr for Location {
             "s3" => S3Location::parse(rest).map(Location::S3).map_err(misread),
             "dropbox" => DropboxLocation::parse(rest).map(Location::Dropbox).map_err(misread),
             "webdav" => WebdavLocation::parse(rest).map(Location::Webdav).map_err(misread),
+            "sftp" => SshPlace::parse(rest).map(Location::Sftp).map_err(misread),
+            "rsync" => SshPlace::parse(rest).map(Location::Rsync).map_err(misread),
+            "rclone" => RcloneLocation::parse(rest).map(Location::Rclone).map_err(misread),
             "http" | "https" => Err(LocationError {
                 text: redact(text),
                 why: "the protocol is missing".to_owned(),
@@ -135,6 +154,9 @@ impl fmt::Display for Location {
             Location::S3(s3) => write!(f, "{s3}"),
             Location::Dropbox(dropbox) => write!(f, "{dropbox}"),
             Location::Webdav(webdav) => write!(f, "{webdav}"),
+            Location::Sftp(place) => write!(f, "sftp:{place}"),
+            Location::Rsync(place) => write!(f, "rsync:{place}"),
+            Location::Rclone(rclone) => write!(f, "{rclone}"),
         }
     }
 }
@@ -174,6 +196,11 @@ mod tests {
             ("s3:https://host:9000/bucket/a", "s3:https://host:9000/bucket/a"),
             ("s3:http://127.0.0.1:9000/bucket", "s3:http://127.0.0.1:9000/bucket"),
             ("s3:localhost:9000/bucket", "s3:https://localhost:9000/bucket"),
+            ("sftp:bob@host:/srv/backup/", "sftp:bob@host:/srv/backup"),
+            ("sftp://bob@host:2222//srv/backup", "sftp://bob@host:2222//srv/backup"),
+            ("sftp://bob@host/backup", "sftp:bob@host:backup"),
+            ("rsync:bob@host:backup", "rsync:bob@host:backup"),
+            ("rclone:remote:a/b", "rclone:remote:a/b"),
         ] {
             let location: Location = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(location.to_string(), shown, "{text}");
@@ -187,7 +214,11 @@ mod tests {
         for (text, why) in [
             ("", "empty"),
             ("local:", "path is missing"),
-            ("sftp:user@host:/path", "does not speak `sftp:`"),
+            ("b2:bucket", "does not speak `b2:`"),
+            ("sftp:user@host", "path is missing"),
+            ("rsync:user@host::module", "daemon of rsync"),
+            ("rclone:", "remote is missing"),
+            ("rclone::s3,secret_access_key=hush:bucket", "configuration"),
             ("https://host/path", "protocol is missing"),
             ("nonsense:abc", "no such kind"),
             ("rest:ftp://host/", "`http` or `https`"),
@@ -223,6 +254,9 @@ mod tests {
             "webdav:https://bob:hush@host/a",
             "webdav:bob:hush@host/a",
             "nonsense:bob:hush@host",
+            "sftp://bob:hush@host//path",
+            "sftp:bob:hush@host:/path",
+            "rclone::s3,secret_access_key=hush:bucket",
             "https://bob:hush@host/",
         ] {
             let shown = match text.parse::<Location>() {

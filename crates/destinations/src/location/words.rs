@@ -73,6 +73,10 @@ pub(super) fn percent_decoded(text: &str) -> String {
 
 /// Hides everything that may be a user or password in an address, even in one that cannot be parsed.
 pub(crate) fn redact(text: &str) -> String {
+    // rclone takes settings, secrets among them, as `remote,key=value:path`.
+    if let Some((remote, _)) = text.strip_prefix("rclone:").and_then(|remote| remote.split_once(',')) {
+        return format!("rclone:{remote},{REDACTED}");
+    }
     let Some((before_at, after_at)) = text.rsplit_once('@') else { return text.to_owned() };
     let start = match before_at.find("://") {
         Some(position) => position + 3,

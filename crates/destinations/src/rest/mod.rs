@@ -32,6 +32,9 @@ pub struct RestServer {
     http: HttpClient,
     base: Url,
     authorization: Option<HeaderValue>,
+    /// Held while a config is written: some servers store one over another, so that two writers of ours must not
+    /// both look before either stores.
+    config: tokio::sync::Mutex<()>,
 }
 
 impl RestServer {
@@ -46,7 +49,13 @@ impl RestServer {
             http: HttpClient::new(place, &access.tls, limits.connections)?,
             base: location.base.clone(),
             authorization,
+            config: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// A copy on a server that `http` knows the way to, below `base`.
+    pub(crate) fn through(http: HttpClient, base: Url) -> Self {
+        Self { http, base, authorization: None, config: tokio::sync::Mutex::default() }
     }
 
     async fn ask(
@@ -200,7 +209,9 @@ impl Destination for RestServer {
 
     async fn write(&self, name: FileName, bytes: Bytes) -> Result<(), Fault> {
         let matter = Matter::new("write", name.path());
+        let mut _alone = None;
         if name.kind() == FileKind::Config {
+            _alone = Some(self.config.lock().await);
             // Some servers store a config over the one that is there.
             match self.read(name, Span::Whole).await {
                 Ok(stored) if stored == bytes => return Ok(()),

@@ -153,4 +153,46 @@ pub const ALL: &[Setting] = &[
             settings.access.s3.bucket_in_path = [None, Some(false), Some(true)][word];
         }),
     },
+    Setting {
+        name: "password",
+        kinds: &["sftp"],
+        meaning: "The password of the account",
+        slot: Slot::Secret(|settings| &mut settings.access.ssh.password),
+    },
+    Setting {
+        name: "key_file",
+        kinds: &["sftp", "rsync"],
+        meaning: "The file of a private key; without it those of `~/.ssh` are tried",
+        slot: Slot::Path(|settings| &mut settings.access.ssh.key_file),
+    },
+    Setting {
+        name: "key_passphrase",
+        kinds: &["sftp"],
+        meaning: "The passphrase of an encrypted key file",
+        slot: Slot::Secret(|settings| &mut settings.access.ssh.key_passphrase),
+    },
+    Setting {
+        name: "known_hosts",
+        kinds: &["sftp", "rsync"],
+        meaning: "The file of host keys that are believed",
+        slot: Slot::Path(|settings| &mut settings.access.ssh.known_hosts),
+    },
+    Setting {
+        name: "host_fingerprint",
+        kinds: &["sftp"],
+        meaning: "The one host key that is believed, as `SHA256:...`",
+        slot: Slot::Text(|settings| &mut settings.access.ssh.host_fingerprint),
+    },
+    Setting {
+        name: "program",
+        kinds: &["rsync"],
+        meaning: "The `rsync` program",
+        slot: Slot::Path(|settings| &mut settings.access.ssh.rsync_program),
+    },
+    Setting {
+        name: "program",
+        kinds: &["rclone"],
+        meaning: "The `rclone` program",
+        slot: Slot::Path(|settings| &mut settings.access.rclone.program),
+    },
 ];

@@ -48,6 +48,8 @@ pub(crate) fn distinct_places<'a>(locations: impl Iterator<Item = &'a Location>)
                 Ok(stat) => format!("disk {}", stat.dev()),
                 Err(_) => format!("path {}", local.path.display()),
             },
+            // Two remotes of rclone may be one place; only its configuration knows.
+            Location::Rclone(rclone) => format!("remote {}", rclone.remote.split(':').next().unwrap_or_default()),
             elsewhere => format!("host {}", elsewhere.host().unwrap_or_default()),
         });
     }

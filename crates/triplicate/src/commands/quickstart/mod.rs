@@ -114,7 +114,7 @@ fn back_up(
     source: &Source,
 ) -> Result<BackupReport, Failure> {
     let watch = session.watch(Task::Backup);
-    let repository = session.open_at(&session.sites_of(locations), passphrase, watch.clone())?;
+    let repository = session.open_at(&session.sites_of(locations)?, passphrase, watch.clone())?;
     let now = session.clock.local();
     let tags = backup_command::run_tags(now.timestamp())?;
     let request = BackupRequest {

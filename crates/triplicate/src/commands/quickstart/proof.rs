@@ -56,7 +56,7 @@ fn check_copies(
     passphrase: &Secret,
 ) -> Result<Result<(), Failure>, Failure> {
     let watch = session.watch(Task::Check);
-    let repository = session.open_at(&session.sites_of(locations), passphrase, watch.clone())?;
+    let repository = session.open_at(&session.sites_of(locations)?, passphrase, watch.clone())?;
     let _guard = repository.lock(LockMode::Reading)?;
     let report = {
         let _drawing = watch.draw();
@@ -81,7 +81,7 @@ fn restore_into(
     scratch: &Path,
 ) -> Result<(), Failure> {
     let watch = session.watch(Task::Restore);
-    let repository = session.open_at(&session.sites_of(locations), passphrase, watch.clone())?;
+    let repository = session.open_at(&session.sites_of(locations)?, passphrase, watch.clone())?;
     let _guard = repository.lock(LockMode::Reading)?;
     let indexed = repository.indexed()?;
     let request = RestoreRequest { target: scratch.to_owned(), ..RestoreRequest::default() };

@@ -52,7 +52,7 @@ fn refuse_if_a_repository_is_there(
     for location in locations {
         let place = std::slice::from_ref(location);
         // Any password tells a repository that is there from one that is not.
-        match session.open_at(&session.sites_of(place), &Secret::from("?"), session.watch(Task::Browse)) {
+        match session.open_at(&session.sites_of(place)?, &Secret::from("?"), session.watch(Task::Browse)) {
             Err(failure) if failure.code == code::NO_REPOSITORY => {}
             Err(failure) if failure.code != code::WRONG_PASSWORD => return Err(failure),
             _ => {
@@ -78,7 +78,7 @@ pub(super) fn open_or_make(
         screen.remark(format!("repository     {} ({state}), in", id.short()))?;
         places.iter().try_for_each(|place| screen.remark(format!("               {place}")))
     };
-    match session.open_at(&session.sites_of(locations), passphrase, session.watch(Task::Browse)) {
+    match session.open_at(&session.sites_of(locations)?, passphrase, session.watch(Task::Browse)) {
         Ok(repository) => {
             complete(&repository)?;
             show(repository.config().id, "taken as it is")?;
@@ -87,7 +87,7 @@ pub(super) fn open_or_make(
         Err(failure) if failure.code == code::NO_REPOSITORY => {
             let request = InitRequest { version: 2, polynomial: None, cost: ScryptCost::STANDARD };
             let made =
-                session.init_at(&session.sites_of(locations), passphrase, &request, session.watch(Task::Browse))?;
+                session.init_at(&session.sites_of(locations)?, passphrase, &request, session.watch(Task::Browse))?;
             show(made.config().id, "new")?;
             Ok((made.config().id, KitFiles::of(&made)?))
         }
