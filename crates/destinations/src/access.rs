@@ -10,6 +10,8 @@ use model::Secret;
 /// What destinations may need to let us in, kind by kind. What is not set is not used.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
+    /// For folders.
+    pub local: LocalAccess,
     /// For REST servers.
     pub rest: RestAccess,
     /// For buckets.
@@ -24,6 +26,13 @@ pub struct Access {
     pub rclone: RcloneAccess,
     /// For everything that is reached over TLS.
     pub tls: TlsAccess,
+}
+
+/// What tells a mounted folder from the empty one below it.
+#[derive(Debug, Clone, Default)]
+pub struct LocalAccess {
+    /// A file that is there when the disk is: absolute, or in the folder above the copy's.
+    pub marker: Option<String>,
 }
 
 /// The user of REST servers.
@@ -129,6 +138,12 @@ pub struct TlsAccess {
     /// `ALL_PROXY` and `NO_PROXY` of the environment count, as they do for restic; `none` is no proxy whatever they
     /// say.
     pub proxy: Option<Secret>,
+}
+
+impl From<LocalAccess> for Access {
+    fn from(local: LocalAccess) -> Self {
+        Self { local, ..Self::default() }
+    }
 }
 
 impl From<RestAccess> for Access {

@@ -31,7 +31,9 @@ use bytes::Bytes;
 use format::{FileKind, FileName};
 use model::{Fault, Id};
 
-pub use access::{Access, DropboxAccess, RcloneAccess, RestAccess, S3Access, SshAccess, TlsAccess, WebdavAccess};
+pub use access::{
+    Access, DropboxAccess, LocalAccess, RcloneAccess, RestAccess, S3Access, SshAccess, TlsAccess, WebdavAccess,
+};
 pub use around::{Crowding, Metering, Pacing, RetryListener, RetryNotice, Retrying, Stalling};
 pub use dropbox::DropboxFolder;
 pub use limits::Limits;
@@ -84,7 +86,7 @@ pub fn open_on(location: &Location, access: &Access, terms: Terms) -> Result<Arc
     let place: Arc<dyn Destination> = match location {
         Location::Local(local) => {
             limits.retry_total_seconds = limits.retry_total_seconds.min(limits::LOCAL_RETRY_TOTAL_SECONDS);
-            Arc::new(LocalFolder::new(local))
+            Arc::new(LocalFolder::new(local).with_marker(access.local.marker.as_deref()))
         }
         Location::Rest(rest) => Arc::new(RestServer::new(rest, access, &limits)?),
         Location::S3(s3) => Arc::new(S3Bucket::new(s3, access, &limits)?),

@@ -38,6 +38,8 @@ pub enum FaultKind {
     NotFound,
     /// Credentials were refused, or they do not permit this.
     Denied,
+    /// The place itself is away: a disk that is not plugged in, a folder that is not mounted.
+    Absent,
     /// No space, or the quota is used up.
     Full,
     /// The place could not be reached, or the connection broke.
@@ -100,7 +102,7 @@ impl Fault {
     pub fn retry(&self) -> Retry {
         match self.kind {
             FaultKind::Unreachable | FaultKind::Stalled | FaultKind::Failing => Retry::Now,
-            FaultKind::Full => Retry::Later,
+            FaultKind::Full | FaultKind::Absent => Retry::Later,
             _ => Retry::Never,
         }
     }
@@ -110,6 +112,7 @@ impl Fault {
         match self.kind {
             FaultKind::NotFound => None,
             FaultKind::Denied => Some("check the credentials of this destination and what they permit"),
+            FaultKind::Absent => Some("plug in or mount the disk; the copy is brought up to date with the next backup"),
             FaultKind::Full => Some("make room at this destination, or raise its quota; nothing stored so far is lost"),
             FaultKind::Unreachable => Some("check that the destination is up, its address, and the network between"),
             FaultKind::Stalled => Some("the destination stopped answering; try again, or check its load"),

@@ -99,6 +99,11 @@ impl Session {
         chosen.unwrap_or(repository::copies::QUEUE_BYTES)
     }
 
+    /// The runtime that destinations work on.
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        self.runtime.handle()
+    }
+
     /// A watcher for the command's operation.
     pub(crate) fn watch(&self, task: Task) -> Arc<Watch> {
         Watch::new(task, self.screen.clone(), self.clock.clone())

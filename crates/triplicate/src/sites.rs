@@ -121,6 +121,7 @@ fn from_environment() -> Settings {
             client_key: None,
             proxy: secret(environment::PROXY),
         },
+        ..Access::default()
     };
     Settings { access, ..Settings::default() }
 }

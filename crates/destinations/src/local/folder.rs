@@ -33,6 +33,18 @@ pub(crate) struct Trouble {
     pub(crate) cause: String,
 }
 
+/// Whether the disk is there that has the file `marker`.
+pub(crate) fn is_mounted(marker: &Path) -> Result<()> {
+    match std::fs::symlink_metadata(marker) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let cause =
+                format!("its marker `{}` cannot be seen ({error}), so its disk is not mounted", marker.display());
+            Err(Trouble { kind: FaultKind::Absent, cause })
+        }
+    }
+}
+
 impl Trouble {
     fn damaged(cause: impl Into<String>) -> Self {
         Self { kind: FaultKind::Damaged, cause: cause.into() }

@@ -28,6 +28,8 @@ pub struct LocalFolder {
     place: String,
     /// Folders whose stale temporary files this process has looked for.
     swept: Arc<Mutex<std::collections::HashSet<PathBuf>>>,
+    /// A file without which the disk is not mounted.
+    marker: Option<Arc<PathBuf>>,
 }
 
 impl LocalFolder {
@@ -37,7 +39,17 @@ impl LocalFolder {
             place: location.path.display().to_string(),
             root: Arc::new(location.path.clone()),
             swept: Arc::default(),
+            marker: None,
         }
+    }
+
+    /// The same, used only while the file `marker` is there: absolute, or in the folder above the copy's, which is there
+    /// before the copy is. Without its disk a mount point is an empty folder, in which everything seems lost and anything
+    /// can be made.
+    pub fn with_marker(mut self, marker: Option<&str>) -> Self {
+        let above = self.root.parent().unwrap_or(Path::new("")).to_owned();
+        self.marker = marker.map(|marker| Arc::new(above.join(marker)));
+        self
     }
 
     async fn blocking<T: Send + 'static>(
@@ -47,7 +59,12 @@ impl LocalFolder {
         work: impl FnOnce(&Path) -> Result<T, Trouble> + Send + 'static,
     ) -> Result<T, Fault> {
         let root = Arc::clone(&self.root);
-        let done = tokio::task::spawn_blocking(move || work(&root)).await;
+        let marker = self.marker.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            marker.as_deref().map_or(Ok(()), |marker| folder::is_mounted(marker))?;
+            work(&root)
+        })
+        .await;
         match done {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(trouble)) => Err(Fault::new(trouble.kind, action, object, &self.place, trouble.cause)),

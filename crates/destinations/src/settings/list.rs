@@ -104,6 +104,12 @@ pub const ALL: &[Setting] = &[
         slot: Slot::Secret(|settings| &mut settings.access.webdav.bearer_token),
     },
     Setting {
+        name: "marker",
+        kinds: &["local"],
+        meaning: "A file on the disk, absolute or in the folder above the copy's; without it the disk is not mounted",
+        slot: Slot::Text(|settings| &mut settings.access.local.marker),
+    },
+    Setting {
         name: "app_key",
         kinds: &["dropbox"],
         meaning: "The key of the application",

@@ -11,6 +11,7 @@ pub mod add;
 pub mod fan_out;
 pub mod heal;
 mod load;
+pub mod probe;
 pub(crate) mod removal;
 pub mod status;
 pub mod sync;

@@ -25,5 +25,9 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
         let repository = session.open_at(copies, &password, watch)?;
         add(&repository, session.destination(new)?)?;
     }
+    // Only now: a file that stays on an append-only place would make it one that is not empty.
+    if !super::probe::try_out(session, new)? {
+        return Err(Failure::failed(format!("{} became a copy that cannot be used", new.location)));
+    }
     super::sync::run_at(session, &sites, &password)
 }

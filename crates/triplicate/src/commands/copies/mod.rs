@@ -3,6 +3,7 @@
 mod add;
 mod heal;
 mod places;
+mod probe;
 mod status;
 mod sync;
 
@@ -26,6 +27,8 @@ enum Action {
     Sync,
     /// Replace what is damaged or missing on one copy from a copy that has it sound
     Heal(heal::Arguments),
+    /// Try each place: list, write, read back, remove; show how fast it is
+    Probe,
     /// Make an empty place one more copy, and fill it
     Add(add::Arguments),
 }
@@ -35,6 +38,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
         None | Some(Action::Status) => status::run(session),
         Some(Action::Sync) => sync::run(session),
         Some(Action::Heal(arguments)) => heal::run(session, arguments),
+        Some(Action::Probe) => probe::run(session),
         Some(Action::Add(arguments)) => add::run(session, arguments),
     }
 }
