@@ -68,6 +68,7 @@ fn a_probe_tells_what_each_place_permits_and_leaves_nothing_where_it_may_remove(
     let lines = probe_lines(&ended.expect_code(0).text());
     let append: Vec<&Value> = lines.iter().map(|line| &line["append_only"]).collect();
     assert_eq!(append, [&Value::Bool(false), &Value::Bool(false), &Value::Bool(true)], "{lines:#?}");
+    assert_eq!(lines[2]["code"], "no_delete_permission");
     for line in &lines {
         assert_eq!(line["usable"], true);
         for figure in ["latency_seconds", "upload_bytes_per_second", "download_bytes_per_second"] {

@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::time::Duration;
 
+pub(crate) use destinations::settings::parse_duration;
 use repository::filter::{Case, Excludes, PatternList, Selection, TagFile, parse_size, read_pattern_file};
 use repository::snapshots::SnapshotFilter;
 
@@ -177,33 +177,10 @@ pub(super) fn parse_compression(text: &str) -> Result<format::Compression, Strin
     text.parse().map_err(|_| "use off, fastest, auto, better or max".to_owned())
 }
 
-/// `30s`, `5m`, `1h`, and sums such as `1h30m`, as in Go.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let refused = || "use a number with s, m or h, such as `5m`".to_owned();
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits =
-            rest.find(|character: char| !character.is_ascii_digit()).filter(|end| *end > 0).ok_or_else(refused)?;
-        let (number, after) = rest.split_at(digits);
-        let seconds = match after.chars().next() {
-            Some('s') => 1,
-            Some('m') => 60,
-            Some('h') => 3600,
-            _ => return Err(refused()),
-        };
-        let number: u64 = number.parse().map_err(|_| refused())?;
-        total = number
-            .checked_mul(seconds)
-            .and_then(|seconds| total.checked_add(Duration::from_secs(seconds)))
-            .ok_or_else(refused)?;
-        rest = after.get(1..).unwrap_or_default();
-    }
-    if text.is_empty() { Err(refused()) } else { Ok(total) }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

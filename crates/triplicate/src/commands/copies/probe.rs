@@ -8,6 +8,9 @@ use crate::failure::Failure;
 use crate::figures;
 use crate::session::Session;
 
+/// The word for a place that is append-only for this credential, beside those of failures.
+const NO_DELETE_PERMISSION: &str = "no_delete_permission";
+
 pub(super) fn run(session: &Session) -> Result<(), Failure> {
     let mut failed = 0;
     let sites = session.sites()?;
@@ -38,6 +41,7 @@ fn show(session: &Session, place: &str, seen: &Result<Probe, ProbeFailure>) -> R
                 "copy": place,
                 "usable": true,
                 "append_only": !probe.can_remove,
+                "code": (!probe.can_remove).then_some(NO_DELETE_PERMISSION),
                 "latency_seconds": probe.latency.as_secs_f64(),
                 "upload_bytes_per_second": probe.upload_bytes_per_second,
                 "download_bytes_per_second": probe.download_bytes_per_second,
