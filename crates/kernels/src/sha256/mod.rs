@@ -4,15 +4,20 @@
 //! have nothing to do with each other fill the waits, and take together hardly longer than one. [`hash_each`] therefore
 //! runs two lanes over a list of messages; a lane that ends a message takes the next, so that lengths need not match.
 //!
+//! What comes in pieces is a [`Stream`]; [`update_two`] takes pieces of two.
+//!
 //! The plain twin is the crate `sha2`, which has no lanes.
 
 mod lane;
 #[cfg(target_arch = "x86_64")]
 mod rounds;
+mod stream;
 
 use sha2::{Digest, Sha256};
 
 use crate::cpu::Features;
+
+pub use stream::{Stream, update_two, update_two_with};
 
 /// Length of a hash.
 pub const HASH_BYTES: usize = 32;

@@ -3,9 +3,9 @@
 //! The state is kept as the instructions want it, (a, b, e, f) and (c, d, g, h), and turned over once per message.
 
 use std::arch::x86_64::{
-    __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_load_si128, _mm_loadu_si128, _mm_set_epi64x, _mm_sha256msg1_epu32,
-    _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32, _mm_shuffle_epi8, _mm_shuffle_epi32, _mm_storeu_si128,
-    _mm_unpackhi_epi64, _mm_unpacklo_epi64,
+    __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_extract_epi32, _mm_load_si128, _mm_loadu_si128, _mm_set_epi32,
+    _mm_set_epi64x, _mm_sha256msg1_epu32, _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32, _mm_shuffle_epi8,
+    _mm_shuffle_epi32, _mm_storeu_si128, _mm_unpackhi_epi64, _mm_unpacklo_epi64,
 };
 
 use super::{BLOCK_BYTES, HASH_BYTES};
@@ -106,6 +106,30 @@ impl State {
                 cdgh: _mm_loadu_si128(INITIAL[1].as_ptr().cast()),
             }
         }
+    }
+
+    /// After the words a to h.
+    #[target_feature(enable = "sha,sse4.1,ssse3")]
+    fn from_words(words: &[u32; 8]) -> Self {
+        let [a, b, c, d, e, f, g, h] = words.map(u32::cast_signed);
+        Self { abef: _mm_set_epi32(a, b, e, f), cdgh: _mm_set_epi32(c, d, g, h) }
+    }
+
+    /// The words a to h.
+    #[target_feature(enable = "sha,sse4.1,ssse3")]
+    fn to_words(self) -> [u32; 8] {
+        let (abef, cdgh) = (self.abef, self.cdgh);
+        [
+            _mm_extract_epi32::<3>(abef),
+            _mm_extract_epi32::<2>(abef),
+            _mm_extract_epi32::<3>(cdgh),
+            _mm_extract_epi32::<2>(cdgh),
+            _mm_extract_epi32::<1>(abef),
+            _mm_extract_epi32::<0>(abef),
+            _mm_extract_epi32::<1>(cdgh),
+            _mm_extract_epi32::<0>(cdgh),
+        ]
+        .map(i32::cast_unsigned)
     }
 
     /// The eight words as the standard writes them.
@@ -236,4 +260,15 @@ pub(super) unsafe fn compress_two(states: [&mut State; 2], blocks: [*const u8; 2
         now_other.cdgh = _mm_add_epi32(now_other.cdgh, before_other.cdgh);
     }
     (*one, *other) = (now_one, now_other);
+}
+
+/// Takes blocks of two streams, of both as many, and leaves the words a to h of each.
+#[target_feature(enable = "sha,sse4.1,ssse3")]
+pub(super) fn compress_words(words: [&mut [u32; 8]; 2], blocks: [&[[u8; BLOCK_BYTES]]; 2]) {
+    let [one, other] = words;
+    let (mut state_one, mut state_other) = (State::from_words(one), State::from_words(other));
+    let count = blocks[0].len().min(blocks[1].len());
+    // SAFETY: `count` blocks lie in both slices; the states lie elsewhere.
+    unsafe { compress_two([&mut state_one, &mut state_other], blocks.map(|blocks| blocks.as_ptr().cast()), count) };
+    (*one, *other) = (state_one.to_words(), state_other.to_words());
 }

@@ -90,3 +90,32 @@ proptest! {
         assert_equal_to_twin(&messages);
     }
 }
+
+/// A stream alone and two side by side, in pieces of all kinds, equal the twin.
+#[test]
+fn pieces_of_one_and_of_two() {
+    let text = bytes(9000, 4);
+    for step in [1, 3, 55, 63, 64, 65, 127, 128, 500, 4096] {
+        for length in [0, 1, 55, 56, 63, 64, 65, 119, 120, 128, 3000, 8999] {
+            let (one, other) = (&text[..length], &text[1..1 + length / 2]);
+            let mut alone = Stream::new();
+            one.chunks(step).for_each(|piece| alone.update(piece));
+            assert_eq!(alone.bytes(), length as u64);
+            assert_eq!(hex::encode(alone.finish()), hex::encode(hash(one)), "{length} in steps of {step}");
+            for features in variants() {
+                let mut streams = [Stream::new(), Stream::new()];
+                let (mut pieces, mut others) = (one.chunks(step), other.chunks(step + 7));
+                loop {
+                    let next = (pieces.next(), others.next());
+                    if next == (None, None) {
+                        break;
+                    }
+                    let [first, second] = &mut streams;
+                    let next = (next.0.unwrap_or_default(), next.1.unwrap_or_default());
+                    update_two_with(features, (first, next.0), (second, next.1));
+                }
+                assert_eq!(streams.map(Stream::finish), [hash(one), hash(other)], "{length} in steps of {step}");
+            }
+        }
+    }
+}
