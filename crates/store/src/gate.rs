@@ -57,6 +57,8 @@ pub enum Denied {
         /// When it may go.
         free_at: Timestamp,
     },
+    /// When the server received the file is not known, because its row is damaged: 403.
+    Unknown,
     /// The state cannot be used: 503.
     Closed,
 }

@@ -125,6 +125,11 @@ impl HtpasswdFile {
         locked(&self.read).as_ref().map_or(0, |(_, hashes)| hashes.len())
     }
 
+    /// Whether this login was in the file when it was read last.
+    pub(crate) fn knows(&self, name: &AccountName) -> bool {
+        locked(&self.read).as_ref().is_some_and(|(_, hashes)| hashes.contains_key(name))
+    }
+
     /// The hashes as they are in the file now. A name that is new there becomes an account with the usual limits.
     ///
     /// # Errors

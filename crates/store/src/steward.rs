@@ -16,7 +16,7 @@ use crate::accounts::{Account, Scope};
 use crate::error::StoreError;
 use crate::gate::{Admitted, Denied, Gate, RefusalKind, Refused, Reservation};
 use crate::htpasswd::HtpasswdFile;
-use crate::journal::{self, Event, Journal, Reconciled, reconcile};
+use crate::journal::{self, Arrival, Event, Journal, Reconciled, reconcile};
 use crate::login::{LoginSettings, Logins, bearer};
 use crate::names::RepositoryPlace;
 use crate::quota::Holdings;
@@ -91,6 +91,11 @@ impl Steward {
     pub(crate) fn forget_purged(&self) -> Result<(), StateError> {
         self.holdings.keep_in_step(&*self.state.book()?);
         Ok(())
+    }
+
+    /// How many logins are remembered.
+    pub fn remembered(&self) -> usize {
+        self.logins.remembered()
     }
 
     /// How often a password was hashed.
@@ -185,7 +190,10 @@ impl Gate for Steward {
             Denied::Closed
         })?;
         let received_at = match known {
-            Some(milliseconds) => Timestamp::from_millisecond(milliseconds).map_err(|_| Denied::Closed)?,
+            Some(Arrival::At(milliseconds)) => {
+                Timestamp::from_millisecond(milliseconds).map_err(|_| Denied::Unknown)?
+            }
+            Some(Arrival::Unknown) => return Err(Denied::Unknown),
             None => match self.found(place, name).await? {
                 Some(now) => now,
                 None => return Ok(()),
@@ -193,7 +201,7 @@ impl Gate for Steward {
         };
         let seconds = i64::try_from(account.limits.minimum_age_seconds).unwrap_or(i64::MAX);
         let free_at = received_at.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX);
-        if self.state.now() < free_at { Err(Denied::Floor { received_at, free_at }) } else { Ok(()) }
+        if self.state.believed_now() < free_at { Err(Denied::Floor { received_at, free_at }) } else { Ok(()) }
     }
 
     async fn removed(&self, place: &RepositoryPlace, name: FileName) -> Result<(), StoreError> {

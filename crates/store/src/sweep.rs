@@ -20,12 +20,13 @@ pub struct Swept {
 }
 
 /// Sweeps a store that no server works on: the vault was opened with its lock, and opening it has removed leftovers of
-/// uploads.
+/// uploads. The clock is believed as it is from now on.
 ///
 /// # Errors
 /// When the state cannot be used, or files cannot be listed.
 pub fn sweep(state: &State, vault: &Vault) -> Result<Swept, StoreError> {
     let reconciled = reconcile::reconcile(state)?;
+    state.believe_clock()?;
     let book = state.book()?;
     let mut ownerless = vault.repositories()?;
     ownerless.retain(|place| book.account(&place.account).is_none());

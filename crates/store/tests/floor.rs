@@ -305,3 +305,86 @@ async fn a_sweep_puts_rows_right_and_names_repositories_without_an_owner() {
     assert_eq!(usage.accounts[0].usage.as_ref().unwrap().files, 1);
     assert!(Vault::open(place.folder.path()).is_err(), "only where no server works");
 }
+
+#[tokio::test]
+async fn a_clock_that_jumps_forward_makes_nothing_old() {
+    let place = Place::new(Limits { minimum_age_seconds: 48 * HOUR, ..Limits::default() });
+    let steward = place.serve();
+    let (early, late) = (name(FileKind::Snapshot, 1), name(FileKind::Snapshot, 2));
+    store(&steward, &at("one"), early, 1).await.unwrap();
+    let begun = place.clock.now();
+    place.clock.jump_to(begun + Duration::from_secs(20 * 365 * 24 * HOUR));
+    assert!(matches!(steward.may_remove(&at("one"), early).await, Err(Denied::Floor { .. })), "within a run");
+    steward.end().unwrap();
+    let steward = place.serve();
+    // A week may have passed between two runs, and not twenty years.
+    assert_eq!(steward.may_remove(&at("one"), early).await, Ok(()));
+    store(&steward, &at("one"), late, 1).await.unwrap();
+    place.clock.advance(Duration::from_secs(100 * HOUR));
+    assert!(matches!(steward.may_remove(&at("one"), late).await, Err(Denied::Floor { .. })), "it came in the future");
+    // The clock is put right again, and time goes on as it should.
+    place.clock.jump_to(begun + Duration::from_secs(60 * HOUR));
+    let right = name(FileKind::Snapshot, 3);
+    store(&steward, &at("one"), right, 1).await.unwrap();
+    place.clock.advance(Duration::from_secs(47 * HOUR));
+    assert!(steward.may_remove(&at("one"), right).await.is_err());
+    place.clock.advance(Duration::from_secs(HOUR));
+    assert_eq!(steward.may_remove(&at("one"), right).await, Ok(()));
+}
+
+#[tokio::test]
+async fn after_months_away_files_are_as_old_as_the_operator_says() {
+    let place = Place::new(Limits { minimum_age_seconds: 30 * 24 * HOUR, ..Limits::default() });
+    Vault::create(place.folder.path()).unwrap();
+    let old = name(FileKind::Pack, 1);
+    put(place.folder.path(), &at("one"), old, b"1");
+    let steward = place.serve();
+    store(&steward, &at("one"), old, 1).await.unwrap();
+    steward.end().unwrap();
+    place.clock.advance(Duration::from_secs(90 * 24 * HOUR));
+    let steward = place.serve();
+    assert!(matches!(steward.may_remove(&at("one"), old).await, Err(Denied::Floor { .. })), "a week is believed");
+    steward.end().unwrap();
+    store::sweep::sweep(&place.state(), &Vault::open(place.folder.path()).unwrap()).unwrap();
+    assert_eq!(place.serve().may_remove(&at("one"), old).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_damaged_row_opens_nothing_and_is_put_right_by_a_sweep() {
+    let place = Place::new(Limits { minimum_age_seconds: 48 * HOUR, ..Limits::default() });
+    Vault::create(place.folder.path()).unwrap();
+    let names = [1, 2, 3].map(|number| name(FileKind::Pack, number));
+    let steward = place.serve();
+    for name in names {
+        put(place.folder.path(), &at("one"), name, b"1");
+        store(&steward, &at("one"), name, 1).await.unwrap();
+    }
+    let damage = |what: &str, number: u8| {
+        let connection = rusqlite::Connection::open(steward_path(&place)).unwrap();
+        let change = format!("UPDATE files SET {what} WHERE id = ?1");
+        assert_eq!(connection.execute(&change, [[number; 32]]).unwrap(), 1);
+    };
+    // One bit of a moment, so that it lies 18 hours or 34 years back; and one of the sum.
+    damage("received_at = received_at - (1 << 40)", 1);
+    damage("checksum = checksum + 1", 2);
+    place.clock.advance(Duration::from_secs(49 * HOUR));
+    assert_eq!(steward.may_remove(&at("one"), names[0]).await, Err(Denied::Unknown));
+    assert_eq!(steward.may_remove(&at("one"), names[1]).await, Err(Denied::Unknown));
+    assert_eq!(steward.may_remove(&at("one"), names[2]).await, Ok(()));
+    // Storing the same again tells nothing about when it came first.
+    store(&steward, &at("one"), names[0], 1).await.unwrap();
+    assert_eq!(steward.may_remove(&at("one"), names[0]).await, Err(Denied::Unknown));
+    steward.end().unwrap();
+    let swept = store::sweep::sweep(&place.state(), &Vault::open(place.folder.path()).unwrap()).unwrap();
+    assert_eq!((swept.reconciled.mended, swept.reconciled.found, swept.reconciled.gone), (2, 0, 0));
+    let steward = place.serve();
+    for name in &names[..2] {
+        assert!(matches!(steward.may_remove(&at("one"), *name).await, Err(Denied::Floor { .. })));
+    }
+    place.clock.advance(Duration::from_secs(48 * HOUR));
+    assert_eq!(steward.may_remove(&at("one"), names[0]).await, Ok(()));
+}
+
+fn steward_path(place: &Place) -> std::path::PathBuf {
+    place.folder.path().join("store.sqlite")
+}

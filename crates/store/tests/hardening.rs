@@ -114,6 +114,44 @@ fn heads_and_silence_end_in_time() {
     assert_eq!(house.gate.reserved(), 0);
 }
 
+/// A byte now and then is no silence, and holds nothing for good either.
+#[test]
+fn a_body_that_drips_is_cut_and_one_that_is_slow_is_not() {
+    let clock = Arc::new(FakeClock::new(jiff::Timestamp::UNIX_EPOCH, jiff::tz::TimeZone::UTC));
+    let house = House::with_clock(clock.clone(), None, |options| options.listen.push(loopback()));
+    house.create();
+    let begin = |content: &[u8]| {
+        let mut stream = house.connect();
+        let path = format!("/alice/main/data/{}", hash(content));
+        let length = format!("Content-Length: {}", content.len());
+        stream.write_all(&request("POST", &path, &[APPEND, &length], b"")).unwrap();
+        stream
+    };
+    // A little more in a minute than has to come in two.
+    let slow_content = vec![4; 3 * (130 << 10)];
+    let mut slow = begin(&slow_content);
+    let mut dripping = begin(&[5; 100_000]);
+    let arrived = |bytes: usize| {
+        eventually("what was sent is on the disk", || {
+            let files = std::fs::read_dir(house.data().join("incoming")).unwrap();
+            files.filter_map(|file| file.unwrap().metadata().ok()).map(|facts| facts.len()).sum::<u64>() >= bytes as u64
+        });
+    };
+    for minute in 1..=2 {
+        slow.write_all(&slow_content[(minute - 1) * (130 << 10)..minute * (130 << 10)]).unwrap();
+        dripping.write_all(&[5]).unwrap();
+        arrived(minute * (130 << 10) + 1);
+        clock.advance(Duration::from_secs(61));
+    }
+    let answer = read_reply(&mut dripping, false);
+    assert_eq!((answer.status, answer.header("connection")), (408, Some("close")), "{}", answer.text());
+    assert_eq!(dripping.read(&mut [0; 9]).unwrap_or(0), 0);
+    slow.write_all(&slow_content[2 * (130 << 10)..]).unwrap();
+    assert_eq!(read_reply(&mut slow, false).status, 200);
+    eventually("nothing is left in incoming", || house.incoming() == 0);
+    assert_eq!(house.gate.reserved(), 0);
+}
+
 #[test]
 fn strangers_in_numbers_keep_nobody_out() {
     let house = House::with(|options| {

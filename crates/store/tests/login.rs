@@ -236,3 +236,31 @@ async fn an_htpasswd_file_is_kept_in_step_and_closes_when_it_breaks() {
     place.beside.disable_account(&"carol".parse().unwrap()).unwrap();
     assert_eq!(place.role("carol", "carols password").await, None);
 }
+
+#[tokio::test]
+async fn a_remembered_login_that_left_the_htpasswd_file_is_out_at_once_and_forgotten() {
+    let line = |name: &str| format!("{name}:{}\n", bcrypt::hash(name, 4).unwrap());
+    let place = Place::with(patient(), |state, path| {
+        fs::write(&path, line("dave") + &line("erin")).unwrap();
+        Some(HtpasswdFile::open(&path, Role::Full, state).unwrap())
+    });
+    let path = place.folder.path().join("htpasswd");
+    for _ in 0..2 {
+        assert_eq!(place.role("dave", "dave").await, Some(Role::Full));
+        assert_eq!(place.role("erin", "erin").await, Some(Role::Full));
+    }
+    assert_eq!((place.steward.hashes(), place.steward.remembered()), (2, 2), "the second time nothing was hashed");
+    // dave goes, as an administrator's editor does it: a new file under the old name.
+    let aside = place.folder.path().join("htpasswd.new");
+    fs::write(&aside, line("erin")).unwrap();
+    fs::rename(&aside, &path).unwrap();
+    assert_eq!(place.role("dave", "dave").await, None);
+    assert_eq!(place.role("erin", "erin").await, Some(Role::Full));
+    // Many who come and go leave no trace in memory.
+    for number in 0..20 {
+        let name = format!("guest{number}");
+        fs::write(&path, line("erin") + &line(&name)).unwrap();
+        assert_eq!(place.role(&name, &name).await, Some(Role::Full));
+    }
+    assert!(place.steward.remembered() <= 4, "{}", place.steward.remembered());
+}

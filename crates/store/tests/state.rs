@@ -80,9 +80,9 @@ fn what_is_no_state_is_refused() {
 fn a_newer_one_is_left_alone() {
     let (folder, path) = filled();
     let connection = rusqlite::Connection::open(&path).unwrap();
-    connection.pragma_update(None, "user_version", 2).unwrap();
+    connection.pragma_update(None, "user_version", 3).unwrap();
     drop(connection);
-    assert_eq!(open(folder.path()).unwrap_err(), StateError::Newer { path, found: 2, known: 1 });
+    assert_eq!(open(folder.path()).unwrap_err(), StateError::Newer { path, found: 3, known: 2 });
 }
 
 /// Who is in the state, as far as it may be shown.

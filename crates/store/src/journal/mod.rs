@@ -25,7 +25,7 @@ use crate::quota::{Effect, Holdings};
 use crate::state::{Durability, State, StateError, connect, locked};
 
 pub use reconcile::Reconciled;
-pub(crate) use rows::{holdings, received_at};
+pub(crate) use rows::{Arrival, holdings, received_at};
 
 /// Events of one commit.
 const GROUP_MAX: usize = 512;
@@ -173,6 +173,7 @@ impl Writer {
             };
             outcomes.push(Some((account, effect)));
         }
+        self.state.note_believed(&transaction).map_err(failed)?;
         transaction.commit().map_err(failed)?;
         Ok(outcomes)
     }

@@ -26,6 +26,8 @@ pub struct Reconciled {
     pub found: u64,
     /// Rows that had no file.
     pub gone: u64,
+    /// Rows that were damaged.
+    pub mended: u64,
 }
 
 /// Compares all accounts' rows with their files, and puts the rows right.
@@ -47,6 +49,7 @@ pub(crate) fn reconcile(state: &State) -> Result<Reconciled, StoreError> {
                 let changed = put_right(state, &mut connection, number, (kind, first), &folder, files)?;
                 total.found += changed.found;
                 total.gone += changed.gone;
+                total.mended += changed.mended;
             }
         }
     }
@@ -113,15 +116,15 @@ fn put_right(
     files: HashSet<FileName>,
 ) -> Result<Reconciled, StoreError> {
     let failed = |error: rusqlite::Error| StateError::from_sqlite(state.path(), &error);
-    let rows: HashSet<FileName> =
-        rows::names(connection, repository, kind, first).map_err(failed)?.into_iter().collect();
+    let rows = rows::names(connection, repository, kind, first).map_err(failed)?;
     let mut changed = Reconciled::default();
-    if rows == files {
+    let are_equal = rows.len() == files.len() && rows.iter().all(|(name, is_sound)| *is_sound && files.contains(name));
+    if are_equal {
         return Ok(changed);
     }
     let now = state.now().as_millisecond();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    for name in files.difference(&rows) {
+    for name in files.iter().filter(|name| !rows.contains_key(name)) {
         let path = folder.join(name.path());
         let facts = fs::symlink_metadata(&path).map_err(|error| StoreError::disk("look at", &path, error))?;
         if facts.is_file() {
@@ -129,9 +132,14 @@ fn put_right(
             changed.found += 1;
         }
     }
-    for name in rows.difference(&files) {
-        rows::remove(&transaction, repository, *name).map_err(failed)?;
-        changed.gone += 1;
+    for (name, is_sound) in &rows {
+        if !files.contains(name) {
+            rows::remove(&transaction, repository, *name).map_err(failed)?;
+            changed.gone += 1;
+        } else if !is_sound {
+            rows::mend(&transaction, repository, *name, now).map_err(failed)?;
+            changed.mended += 1;
+        }
     }
     transaction.commit().map_err(failed)?;
     Ok(changed)

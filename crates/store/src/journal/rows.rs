@@ -20,6 +20,26 @@ fn stored_bytes(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
+/// The checksum of a row: a moment that a bit of damage made earlier must open nothing.
+fn checksum(repository: i64, name: FileName, received_at: i64) -> i64 {
+    let (kind, id) = key(name);
+    let mut hasher = format::Hasher::new();
+    [repository, kind, received_at].iter().for_each(|number| hasher.update(&number.to_le_bytes()));
+    hasher.update(&id);
+    let sum = hasher.finish();
+    let [a, b, c, d, e, f, g, h, ..] = *sum.as_bytes();
+    i64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// When a file was received, as its row tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// In milliseconds since 1970.
+    At(i64),
+    /// The row is damaged: nobody knows.
+    Unknown,
+}
+
 /// The repository's number; it gets one when it has none.
 pub(super) fn repository(
     connection: &Connection,
@@ -87,10 +107,21 @@ fn insert_if_new(
     let (kind, id) = key(name);
     connection
         .prepare_cached(
-            "INSERT INTO files (repository, kind, id, bytes, received_at) VALUES (?1, ?2, ?3, ?4, ?5)
+            "INSERT INTO files (repository, kind, id, bytes, received_at, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                 ON CONFLICT DO NOTHING",
         )?
-        .execute(params![repository, kind, id, stored_bytes(bytes), now])
+        .execute(params![repository, kind, id, stored_bytes(bytes), now, checksum(repository, name, now)])
+}
+
+/// A file whose row is damaged: it counts as received now.
+pub(super) fn mend(connection: &Connection, repository: i64, name: FileName, now: i64) -> rusqlite::Result<()> {
+    let (kind, id) = key(name);
+    connection
+        .prepare_cached(
+            "UPDATE files SET received_at = ?4, checksum = ?5 WHERE repository = ?1 AND kind = ?2 AND id = ?3",
+        )?
+        .execute(params![repository, kind, id, now, checksum(repository, name, now)])
+        .map(|_| ())
 }
 
 /// A file that is gone.
@@ -109,32 +140,44 @@ pub(crate) fn received_at(
     account: i64,
     place: &RepositoryPlace,
     name: FileName,
-) -> rusqlite::Result<Option<i64>> {
+) -> rusqlite::Result<Option<Arrival>> {
     let (kind, id) = key(name);
+    let arrival = |row: &Row<'_>| {
+        let (repository, received_at, sum) = (row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?);
+        let is_sound = sum == checksum(repository, name, received_at);
+        Ok(if is_sound { Arrival::At(received_at) } else { Arrival::Unknown })
+    };
     connection
         .prepare_cached(
-            "SELECT received_at FROM files JOIN repositories ON repositories.id = repository
+            "SELECT repository, received_at, checksum FROM files JOIN repositories ON repositories.id = repository
                 WHERE account = ?1 AND name = ?2 AND kind = ?3 AND files.id = ?4",
         )?
-        .query_row(params![account, place.repository.as_str(), kind, id], |row| row.get(0))
+        .query_row(params![account, place.repository.as_str(), kind, id], arrival)
         .optional()
 }
 
-/// Names of one kind in a repository, or the packs of one folder of `data`.
+/// Names of one kind in a repository, or the packs of one folder of `data`; and whether each row is sound.
 pub(super) fn names(
     connection: &Connection,
     repository: i64,
     kind: FileKind,
     first: Option<u8>,
-) -> rusqlite::Result<Vec<FileName>> {
+) -> rusqlite::Result<HashMap<FileName, bool>> {
     let (from, to) = match first {
         Some(first) => ([[first].as_slice(), &[0; 31]].concat(), [[first].as_slice(), &[0xff; 31]].concat()),
         None => (vec![0; 32], vec![0xff; 32]),
     };
     connection
-        .prepare_cached("SELECT id FROM files WHERE repository = ?1 AND kind = ?2 AND id BETWEEN ?3 AND ?4")?
-        .query_map(params![repository, kind_number(kind), from, to], |row| row.get::<_, [u8; Id::LENGTH]>(0))?
-        .map(|id| id.map(|id| FileName::new(kind, Id::from_bytes(id))))
+        .prepare_cached(
+            "SELECT id, received_at, checksum FROM files WHERE repository = ?1 AND kind = ?2 AND id BETWEEN ?3 AND ?4",
+        )?
+        .query_map(params![repository, kind_number(kind), from, to], |row| {
+            let name = match kind {
+                FileKind::Config => FileName::CONFIG,
+                _ => FileName::new(kind, Id::from_bytes(row.get(0)?)),
+            };
+            Ok((name, row.get::<_, i64>(2)? == checksum(repository, name, row.get(1)?)))
+        })?
         .collect()
 }
 

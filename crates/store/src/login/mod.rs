@@ -125,6 +125,11 @@ impl Logins {
         })
     }
 
+    /// How many logins are remembered.
+    pub fn remembered(&self) -> usize {
+        locked(&self.remembered).len()
+    }
+
     /// How often a password was hashed so far: what a login costs.
     pub fn hashes(&self) -> usize {
         self.hashes.load(Ordering::Relaxed)
@@ -266,7 +271,9 @@ impl Logins {
         let mut remembered = locked(&self.remembered);
         let known = book.credentials().count() + file.map_or(0, HtpasswdFile::len);
         if remembered.len() > known {
-            remembered.retain(|login, _| book.credential(login).is_some() || file.is_some());
+            let is_in_file =
+                |login: &Login| login.label.is_none() && file.is_some_and(|file| file.knows(&login.account));
+            remembered.retain(|login, _| book.credential(login).is_some() || is_in_file(login));
         }
         remembered.insert(login.clone(), value);
     }

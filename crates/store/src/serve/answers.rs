@@ -4,7 +4,7 @@
 //! and the client is told that something did.
 
 use axum::body::Body;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::error::StoreError;
@@ -34,6 +34,8 @@ pub(super) enum Trouble {
     TooLarge,
     /// The body ended before its announced length, or broke off.
     Incomplete,
+    /// The body comes so slowly that the client only holds a place.
+    TooSlow,
     /// The disk is full: so many bytes are left.
     Full(u64),
     /// The server's own failure.
@@ -48,10 +50,10 @@ impl Trouble {
             Self::Refused(Refused::Unauthorized) => Some(RefusalKind::Login),
             Self::Refused(Refused::TooMany { .. }) => Some(RefusalKind::TooMany),
             Self::Role => Some(RefusalKind::Role),
-            Self::Denied(Denied::Floor { .. }) => Some(RefusalKind::Floor),
+            Self::Denied(Denied::Floor { .. } | Denied::Unknown) => Some(RefusalKind::Floor),
             Self::Denied(Denied::Exceeded(_)) | Self::Full(_) => Some(RefusalKind::Quota),
             Self::Taken => Some(RefusalKind::Taken),
-            Self::WrongHash | Self::TooLarge | Self::Incomplete => Some(RefusalKind::Body),
+            Self::WrongHash | Self::TooLarge | Self::Incomplete | Self::TooSlow => Some(RefusalKind::Body),
             Self::Refused(Refused::Closed) | Self::Denied(Denied::Closed) => None,
             Self::Absent | Self::Range(_) | Self::Own(_) => None,
         }
@@ -62,6 +64,9 @@ impl Trouble {
         match self {
             Self::Own(error) => Some(error.to_string()),
             Self::Refused(Refused::Closed) | Self::Denied(Denied::Closed) => Some("the state is closed".to_owned()),
+            Self::Denied(Denied::Unknown) => {
+                Some("the file's row in the journal is damaged; `triplicate store sweep` puts it right".to_owned())
+            }
             _ => None,
         }
     }
@@ -86,6 +91,9 @@ impl Trouble {
                 let why = format!("Forbidden: received at {received_at}, may be removed from {free_at} on");
                 text(StatusCode::FORBIDDEN, &why)
             }
+            Self::Denied(Denied::Unknown) => {
+                text(StatusCode::FORBIDDEN, "Forbidden: when it was received is not known; the server's log says why")
+            }
             Self::Denied(Denied::Exceeded(Exceeded { quota, remaining })) => {
                 let why = format!("Insufficient Storage: {remaining} {} left of the quota", quota.word());
                 text(StatusCode::INSUFFICIENT_STORAGE, &why)
@@ -102,6 +110,11 @@ impl Trouble {
             ),
             Self::WrongHash => text(StatusCode::BAD_REQUEST, "Bad Request: the name is not the content's SHA-256"),
             Self::Incomplete => text(StatusCode::BAD_REQUEST, "Bad Request: the body broke off"),
+            Self::TooSlow => with(
+                text(StatusCode::REQUEST_TIMEOUT, "Request Timeout: the body comes too slowly"),
+                CONNECTION,
+                HeaderValue::from_static("close"),
+            ),
             Self::TooLarge => text(StatusCode::PAYLOAD_TOO_LARGE, "Content Too Large"),
             Self::Own(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
         }

@@ -8,13 +8,15 @@ use super::pulse::Pulse;
 
 /// How often the watcher looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Whoever moves less in a request, over the time that silence may last, only holds a place. The slowest modem is faster.
+const BYTES_PER_SECOND_MIN: u64 = 1024;
 
 /// How long clients may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeLimits {
     /// From the first byte of a request, or from the start of a connection, to the end of the request's head.
     pub head_seconds: u64,
-    /// Without a byte in either direction.
+    /// Without a byte in either direction; and in a request, with less than a KiB for each second of it.
     pub idle_seconds: u64,
     /// For requests under way when the server is asked to stop.
     pub shutdown_seconds: u64,
@@ -73,8 +75,10 @@ impl Connections {
     pub(super) fn look(&self) {
         let head_ms = self.limits.head_seconds.saturating_mul(1000);
         let idle_ms = self.limits.idle_seconds.saturating_mul(1000);
+        let bytes_min = self.limits.idle_seconds.saturating_mul(BYTES_PER_SECOND_MIN);
         for pulse in self.open().pulses.values() {
-            if pulse.head_ms() > head_ms || pulse.silent_ms() > idle_ms {
+            let is_silent = pulse.head_ms() > head_ms || pulse.silent_ms() > idle_ms;
+            if is_silent || pulse.is_too_slow(idle_ms, bytes_min) {
                 pulse.end();
             }
         }

@@ -9,6 +9,7 @@
 //! | [`connections`], [`pulse`] | how many, and how long they may be silent |
 //! | [`requests`], [`answers`], [`exchange`] | who is it, may they, what are they told, what is logged |
 //! | [`storage`], [`upload`], [`download`], [`ranges`] | what each route does |
+//! | [`flow`], [`scribes`] | bytes in large pieces from sockets, and two uploads at a time to hash and disk |
 //! | [`budget`], [`names_in_use`] | memory of all together; one change of a name at a time |
 
 mod answers;
@@ -16,11 +17,13 @@ mod budget;
 mod connections;
 mod download;
 mod exchange;
+mod flow;
 mod listeners;
 mod names_in_use;
 mod pulse;
 mod ranges;
 mod requests;
+mod scribes;
 mod storage;
 mod systemd;
 mod tls;
@@ -52,10 +55,12 @@ use crate::gate::Gate;
 use crate::vault::Vault;
 use budget::Budget;
 use connections::{Connections, Entered};
+use flow::{Ahead, Spares, Whole};
 use listeners::Listener;
 use names_in_use::NamesInUse;
 use pulse::{Pulse, Socket, Watched};
 use requests::{Numbers, Service, SharedGate};
+use scribes::Scribes;
 use tls::{Certificate, Renewal};
 
 /// A request's head, with all its headers. The protocol's are below 1 KiB.
@@ -159,6 +164,7 @@ impl Server {
             clock: parts.clock,
             log: parts.log,
             budget: Budget::new(),
+            scribes: Scribes::new(),
             names: Arc::new(NamesInUse::default()),
             numbers: Arc::new(Numbers::new()),
             changes: sender,
@@ -182,12 +188,14 @@ impl Server {
         if let Some(certificate) = &certificate {
             background.spawn(watch_certificate(Arc::clone(certificate), log.clone()));
         }
+        let spares = Spares::new(service.budget.clone());
         let mut accepting = JoinSet::new();
         for listener in listeners {
             log.event("listening", &listener.address());
             let server = Door {
                 certificate: certificate.clone().filter(|_| matches!(listener, Listener::Tcp(_))),
                 connections: Arc::clone(&connections),
+                spares: spares.clone(),
                 service: service.clone(),
                 stopped: stopped.clone(),
             };
@@ -221,6 +229,7 @@ impl Server {
 struct Door {
     certificate: Option<Arc<Certificate>>,
     connections: Arc<Connections>,
+    spares: Spares,
     service: Service,
     stopped: watch::Receiver<bool>,
 }
@@ -259,11 +268,11 @@ impl Door {
         };
         let greeted = tokio::select! {
             () = pulse.ended() => return,
-            greeted = certificate.acceptor().accept(watched) => greeted,
+            greeted = certificate.acceptor().accept(Ahead::new(watched, self.spares.clone())) => greeted,
         };
         // Whoever cannot greet is told by the protocol why, and is no matter for the log.
         if let Ok(stream) = greeted {
-            self.converse(stream, pulse).await;
+            self.converse(Whole(stream), pulse).await;
         }
     }
 

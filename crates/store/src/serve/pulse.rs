@@ -1,8 +1,9 @@
 //! The signs of life of one connection, and the stream that gives them.
 //!
-//! A connection that sends no head in time, or over which nothing moves, is ended; so is, when there are too many, the
-//! one that has been quiet the longest and is in no request of somebody who was let in. Timers on every read would cost more than the reads: each
-//! connection only notes when something moved, and one watcher looks at all of them every second.
+//! A connection that sends no head in time, or over which nothing moves, or too little, is ended; so is, when there are
+//! too many, the one that has been quiet the longest and is in no request of somebody who was let in. Timers on every
+//! read would cost more than the reads: each connection only notes what moved and when, and one watcher looks at all of
+//! them every second.
 
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
@@ -31,6 +32,14 @@ pub(super) struct Pulse {
     is_let_in: AtomicBool,
     /// We are at work, and the client is right to wait.
     is_at_work: AtomicBool,
+    /// Bytes in both directions.
+    moved_bytes: AtomicU64,
+    /// Since when the client's pace is measured, and what had moved by then.
+    paced_since_ms: AtomicU64,
+    paced_bytes: AtomicU64,
+    /// The client was found too slow, and may still be told.
+    is_slow: AtomicBool,
+    slow: Notify,
     end: Notify,
 }
 
@@ -45,6 +54,11 @@ impl Pulse {
             is_in_request: AtomicBool::new(false),
             is_let_in: AtomicBool::new(false),
             is_at_work: AtomicBool::new(false),
+            moved_bytes: AtomicU64::new(0),
+            paced_since_ms: AtomicU64::new(0),
+            paced_bytes: AtomicU64::new(0),
+            is_slow: AtomicBool::new(false),
+            slow: Notify::new(),
             end: Notify::new(),
         };
         let now = pulse.now_ms();
@@ -58,8 +72,9 @@ impl Pulse {
         u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX).max(1)
     }
 
-    fn beat(&self, is_read: bool) {
+    fn beat(&self, is_read: bool, bytes: usize) {
         let now = self.now_ms();
+        self.moved_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.moved_ms.store(now, Ordering::Relaxed);
         if is_read && !self.is_in_request.load(Ordering::Relaxed) {
             // A failure means that it began earlier.
@@ -67,8 +82,16 @@ impl Pulse {
         }
     }
 
+    /// From now on the client's pace is measured.
+    fn begin_to_pace(&self, now_ms: u64) {
+        self.paced_bytes.store(self.moved_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.paced_since_ms.store(now_ms, Ordering::Relaxed);
+    }
+
     /// The head has come.
     pub(super) fn begin_request(&self) {
+        self.begin_to_pace(self.now_ms());
+        self.is_slow.store(false, Ordering::Relaxed);
         self.is_in_request.store(true, Ordering::Relaxed);
         self.head_since_ms.store(0, Ordering::Relaxed);
     }
@@ -111,6 +134,36 @@ impl Pulse {
         }
     }
 
+    /// Measures the client's pace in a request, once in `window_ms`: the first time less than `bytes_min` moved it is to
+    /// be told, and at the next look it is true that it was.
+    pub(super) fn is_too_slow(&self, window_ms: u64, bytes_min: u64) -> bool {
+        if !self.is_in_request.load(Ordering::Relaxed) || self.is_at_work.load(Ordering::Relaxed) {
+            return false;
+        }
+        if self.is_slow.load(Ordering::Relaxed) {
+            return true;
+        }
+        let now = self.now_ms();
+        if now.saturating_sub(self.paced_since_ms.load(Ordering::Relaxed)) < window_ms {
+            return false;
+        }
+        let moved = self.moved_bytes.load(Ordering::Relaxed).saturating_sub(self.paced_bytes.load(Ordering::Relaxed));
+        if moved < bytes_min {
+            self.is_slow.store(true, Ordering::Relaxed);
+            self.slow.notify_one();
+        }
+        self.begin_to_pace(now);
+        false
+    }
+
+    /// Waits until the client is to be told that it is too slow.
+    pub(super) async fn slowed(&self) {
+        // What was meant for a request before this one counts no more.
+        while !self.is_slow.load(Ordering::Relaxed) {
+            self.slow.notified().await;
+        }
+    }
+
     /// Ends the connection.
     pub(super) fn end(&self) {
         self.end.notify_one();
@@ -131,7 +184,9 @@ pub(super) struct AtWork {
 impl Drop for AtWork {
     fn drop(&mut self) {
         // The client's time begins now.
-        self.pulse.moved_ms.store(self.pulse.now_ms(), Ordering::Relaxed);
+        let now = self.pulse.now_ms();
+        self.pulse.moved_ms.store(now, Ordering::Relaxed);
+        self.pulse.begin_to_pace(now);
         self.pulse.is_at_work.store(false, Ordering::Relaxed);
     }
 }
@@ -167,8 +222,9 @@ impl AsyncRead for Watched {
             Socket::Tcp(socket) => Pin::new(socket).poll_read(context, buffer),
             Socket::Unix(socket) => Pin::new(socket).poll_read(context, buffer),
         };
-        if buffer.filled().len() > before {
-            self.pulse.beat(true);
+        let read = buffer.filled().len() - before;
+        if read > 0 {
+            self.pulse.beat(true, read);
         }
         answer
     }
@@ -180,8 +236,8 @@ impl AsyncWrite for Watched {
             Socket::Tcp(socket) => Pin::new(socket).poll_write(context, bytes),
             Socket::Unix(socket) => Pin::new(socket).poll_write(context, bytes),
         };
-        if matches!(answer, Poll::Ready(Ok(1..))) {
-            self.pulse.beat(false);
+        if let Poll::Ready(Ok(written @ 1..)) = answer {
+            self.pulse.beat(false, written);
         }
         answer
     }
@@ -195,8 +251,8 @@ impl AsyncWrite for Watched {
             Socket::Tcp(socket) => Pin::new(socket).poll_write_vectored(context, slices),
             Socket::Unix(socket) => Pin::new(socket).poll_write_vectored(context, slices),
         };
-        if matches!(answer, Poll::Ready(Ok(1..))) {
-            self.pulse.beat(false);
+        if let Poll::Ready(Ok(written @ 1..)) = answer {
+            self.pulse.beat(false, written);
         }
         answer
     }

@@ -21,6 +21,7 @@ use super::budget::Budget;
 use super::exchange::Exchange;
 use super::names_in_use::NamesInUse;
 use super::pulse::Pulse;
+use super::scribes::Scribes;
 use super::upload;
 use crate::access_log::AccessLog;
 use crate::gate::{Gate, Refused};
@@ -48,6 +49,7 @@ pub(super) struct Service {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) log: AccessLog,
     pub(super) budget: Budget,
+    pub(super) scribes: Arc<Scribes>,
     pub(super) names: Arc<NamesInUse>,
     pub(super) numbers: Arc<Numbers>,
     /// Each change that is under way holds a copy, so that stopping can wait for the last.
@@ -106,8 +108,8 @@ impl Service {
                 Ok(answer) => answer,
                 Err(trouble) => {
                     exchange.refused(trouble.refusal().map(crate::RefusalKind::word), trouble.cause());
-                    // Who asks first whether to send the body has not sent it.
-                    if !head.headers.contains_key(EXPECT) {
+                    // Who asks first whether to send the body has not sent it; who sends too slowly is not waited for.
+                    if !head.headers.contains_key(EXPECT) && !matches!(trouble, Trouble::TooSlow) {
                         upload::drain(body, trouble.is_stranger());
                     }
                     trouble.answer()

@@ -49,7 +49,7 @@ impl Service {
             service.gate.may_create(&place).await.map_err(Trouble::Denied)?;
             let made = place.clone();
             service.on_disk(move |vault| vault.create_repository(&made)).await?;
-            service.gate.created(&place).await.map_err(Trouble::Own)?;
+            service.gate.created(&place).await.map_err(|error| service.own(error))?;
             Ok(answers::done())
         })
         .await
@@ -101,9 +101,9 @@ impl Service {
             return Err(Trouble::TooLarge);
         }
         let mut reservation = self.gate.reserve(&place, announced.unwrap_or(0)).map_err(Trouble::Denied)?;
-        let surroundings = (exchange, &self.budget);
-        let received =
-            upload::receive(body, self.vault.clone(), &place, name.kind(), reservation.as_mut(), surroundings).await;
+        let surroundings =
+            upload::Surroundings { vault: &self.vault, exchange, budget: &self.budget, scribes: &self.scribes };
+        let received = upload::receive(body, &place, name.kind(), reservation.as_mut(), surroundings).await;
         let received = received.map_err(|trouble| self.told(trouble))?;
         let _work = exchange.pulse.at_work();
         let service = self.clone();
@@ -134,7 +134,7 @@ impl Service {
         if placed == Placed::Taken {
             return Err(Trouble::Taken);
         }
-        self.gate.stored(&place, name, bytes, reservation).await.map_err(Trouble::Own)?;
+        self.gate.stored(&place, name, bytes, reservation).await.map_err(|error| self.own(error))?;
         Ok(answers::done())
     }
 
@@ -146,7 +146,7 @@ impl Service {
             service.gate.may_remove(&place, name).await.map_err(Trouble::Denied)?;
             let removed_at = place.clone();
             service.on_disk(move |vault| vault.remove(&removed_at, name)).await?;
-            service.gate.removed(&place, name).await.map_err(Trouble::Own)?;
+            service.gate.removed(&place, name).await.map_err(|error| service.own(error))?;
             Ok(answers::done())
         })
         .await

@@ -1,18 +1,20 @@
 //! A body on its way in: received in windows, each hashed and written while the next one is received.
 
 use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use format::FileKind;
 use http_body::Body;
 use http_body_util::BodyExt;
-use tokio::task::JoinHandle;
 
 use super::answers::Trouble;
-use super::budget::{Budget, Portion};
+use super::budget::Budget;
 use super::download::broken_off;
 use super::exchange::Exchange;
+use super::scribes::{Job, Removed, Scribes, Window, Written};
 use crate::error::StoreError;
 use crate::gate::{Denied, Reservation};
 use crate::names::RepositoryPlace;
@@ -22,8 +24,8 @@ use crate::vault::{Incoming, Vault};
 const SMALL_FILE_BYTES_MAX: u64 = 1 << 20;
 /// Packs are 16 MiB as a rule and below 1 GiB always; an index of a large repository stays far below, too.
 const LARGE_FILE_BYTES_MAX: u64 = 1 << 30;
-/// So much is hashed and written at once.
-const WINDOW_BYTES: usize = 512 << 10;
+/// So much is hashed and written at once. Two of each of a hundred uploads fit into the budget.
+const WINDOW_BYTES: usize = 256 << 10;
 /// Tiny pieces cost more than their bytes.
 const WINDOW_PIECES_MAX: usize = 256;
 /// A body that pauses for longer has its window written: memory is not for those who wait.
@@ -41,19 +43,6 @@ pub(super) const fn bytes_max(kind: FileKind) -> u64 {
     }
 }
 
-/// A temporary file that is removed on a thread that may block, wherever it is dropped.
-#[derive(Debug)]
-struct Removed(Option<Incoming>);
-
-impl Drop for Removed {
-    fn drop(&mut self) {
-        let Some(incoming) = self.0.take() else { return };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            drop(runtime.spawn_blocking(move || drop(incoming)));
-        }
-    }
-}
-
 /// A body that has come whole, and not all of which is written.
 #[derive(Debug)]
 pub(super) struct Received {
@@ -63,20 +52,13 @@ pub(super) struct Received {
     pub(super) bytes: u64,
 }
 
-#[derive(Debug, Default)]
-struct Window {
-    pieces: Vec<Bytes>,
-    bytes: usize,
-    /// The budget that it has; a window without one is written at once.
-    portion: Option<Portion>,
-}
-
 #[derive(Debug)]
 struct Writer {
     vault: Vault,
     place: RepositoryPlace,
+    scribes: Arc<Scribes>,
     /// The window that is being written, and afterwards the file; nothing before the first.
-    writing: Option<JoinHandle<Result<Removed, StoreError>>>,
+    writing: Option<Written>,
 }
 
 impl Writer {
@@ -84,49 +66,29 @@ impl Writer {
     async fn file(&mut self) -> Result<Option<Removed>, StoreError> {
         match self.writing.take() {
             None => Ok(None),
-            Some(writing) => writing.await.unwrap_or_else(|_| Err(broken_off())).map(Some),
+            Some(written) => written.await.unwrap_or_else(|_| Err(broken_off())).map(Some),
         }
     }
 
     /// Has a window written; waits only for the one before it.
     async fn write(&mut self, window: Window) -> Result<(), StoreError> {
         let file = self.file().await?;
-        let (vault, place) = (self.vault.clone(), self.place.clone());
-        self.writing = Some(tokio::task::spawn_blocking(move || {
-            let incoming = append(&vault, &place, file, &window.pieces)?;
-            drop(window);
-            Ok(Removed(Some(incoming)))
-        }));
+        self.writing = Some(self.scribes.write(self.job(file, window)));
         Ok(())
     }
-}
 
-/// Writes to the file, and makes it first when there is none yet and the repository is there.
-fn append(
-    vault: &Vault,
-    place: &RepositoryPlace,
-    file: Option<Removed>,
-    pieces: &[Bytes],
-) -> Result<Incoming, StoreError> {
-    let mut incoming = match file.and_then(|mut file| file.0.take()) {
-        Some(incoming) => incoming,
-        None if vault.has_repository(place)? => vault.incoming()?,
-        None => {
-            return Err(StoreError::disk(
-                "open",
-                place.to_string(),
-                std::io::Error::from(std::io::ErrorKind::NotFound),
-            ));
-        }
-    };
-    incoming.write(pieces)?;
-    Ok(incoming)
+    fn job(&self, file: Option<Removed>, window: Window) -> Job {
+        Job { vault: self.vault.clone(), place: self.place.clone(), file, window }
+    }
 }
 
 impl Received {
     /// Writes the rest; blocks.
     pub(super) fn finish(self, file: Option<FileSoFar>) -> Result<Incoming, StoreError> {
-        append(&self.writer.vault, &self.writer.place, file.map(|file| file.0), &self.rest.pieces)
+        let mut last = self.writer.job(file.map(|file| file.0), self.rest);
+        let mut incoming = last.file()?;
+        incoming.write(&last.window.pieces)?;
+        Ok(incoming)
     }
 
     /// Waits for what is being written.
@@ -138,25 +100,38 @@ impl Received {
 /// What is written of a body that has come whole.
 pub(super) struct FileSoFar(Removed);
 
+/// What a body is received with.
+pub(super) struct Surroundings<'a> {
+    pub(super) vault: &'a Vault,
+    pub(super) exchange: &'a Exchange,
+    pub(super) budget: &'a Budget,
+    pub(super) scribes: &'a Arc<Scribes>,
+}
+
 /// Receives a body. `reservation` grows with one whose length was not announced.
 pub(super) async fn receive<B>(
     body: &mut B,
-    vault: Vault,
     place: &RepositoryPlace,
     kind: FileKind,
     reservation: &mut dyn Reservation,
-    surroundings: (&Exchange, &Budget),
+    surroundings: Surroundings<'_>,
 ) -> Result<Received, Trouble>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let (exchange, budget) = surroundings;
+    let Surroundings { vault, exchange, budget, scribes } = surroundings;
     let mut reserved = announced(body).unwrap_or(0);
-    let mut writer = Writer { vault, place: place.clone(), writing: None };
+    let mut writer = Writer { vault: vault.clone(), place: place.clone(), scribes: Arc::clone(scribes), writing: None };
     let mut window = Window::default();
     let mut bytes = 0;
+    let mut slowed = pin!(exchange.pulse.slowed());
     loop {
-        let waited = if window.bytes == 0 { Ok(body.frame().await) } else { within_pause(body.frame()).await };
+        let next = async { if window.bytes == 0 { Ok(body.frame().await) } else { within_pause(body.frame()).await } };
+        let waited = tokio::select! {
+            biased;
+            waited = next => waited,
+            () = &mut slowed => return Err(Trouble::TooSlow),
+        };
         let Ok(frame) = waited else {
             writer.write(std::mem::take(&mut window)).await.map_err(Trouble::Own)?;
             continue;

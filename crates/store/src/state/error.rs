@@ -48,6 +48,9 @@ pub enum StateError {
         /// Ours.
         known: i64,
     },
+    /// There is no room for a change on the disk.
+    #[error("there is no room on the disk for the state `{}`", .0.display())]
+    Full(PathBuf),
     /// Another file stands where the open one was.
     #[error("the state `{}` was replaced or removed while it was in use", .0.display())]
     Replaced(PathBuf),
@@ -60,6 +63,7 @@ impl StateError {
             StateError::Missing(_) => "name the right folder, or make a new store with `triplicate store init`",
             StateError::Exists(_) => "nothing was changed; start it with `triplicate store serve`",
             StateError::Unreadable { .. } => "check the owner and the mode of the file and of its folder, and the disk",
+            StateError::Full(_) => "make room on the disk; then the same may be tried again",
             StateError::Unwritable { .. } => "check for free space, the owner and the mode of the file, and the disk",
             StateError::Damaged { .. } => {
                 "put back a sound copy of the file together with the files beside it whose names begin like its own"
@@ -77,7 +81,8 @@ impl StateError {
             Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
                 StateError::Damaged { path, why }
             }
-            Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::DiskFull) => StateError::Unwritable { path, why },
+            Some(rusqlite::ErrorCode::DiskFull) => StateError::Full(path),
+            Some(rusqlite::ErrorCode::ReadOnly) => StateError::Unwritable { path, why },
             Some(_) => StateError::Unreadable { path, why },
             // A value of another type than the schema's, a missing table or column.
             None => StateError::Damaged { path, why },

@@ -9,9 +9,11 @@
 //! |---|---|
 //! | [`file`](STATE_FILE) | made once, opened with suspicion |
 //! | `schema` | the tables |
+//! | `believed` | how much of the clock is believed |
 //! | [`Book`] | accounts, credentials and tokens in memory |
 //! | [`StateError`] | why it cannot be used |
 
+mod believed;
 pub(crate) mod book;
 mod error;
 mod file;
@@ -24,6 +26,7 @@ use clock::Clock;
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use believed::Believed;
 pub use book::Book;
 pub use error::StateError;
 pub use file::STATE_FILE;
@@ -44,6 +47,8 @@ pub struct State {
     /// Looks up single files and lists.
     lookups: Mutex<Connection>,
     book: RwLock<Arc<Book>>,
+    /// What is believed of the clock, while a server runs.
+    believed: Mutex<Option<Believed>>,
     /// Set when something was found that no later request can mend.
     broken: Mutex<Option<StateError>>,
 }
@@ -63,10 +68,14 @@ impl std::fmt::Debug for State {
 
 impl From<StateError> for StoreError {
     fn from(error: StateError) -> Self {
+        if let StateError::Full(path) = error {
+            return StoreError::disk("write", path, std::io::Error::from(std::io::ErrorKind::StorageFull));
+        }
         let (StateError::Missing(path)
         | StateError::Exists(path)
         | StateError::Foreign(path)
         | StateError::Replaced(path)
+        | StateError::Full(path)
         | StateError::Unreadable { path, .. }
         | StateError::Unwritable { path, .. }
         | StateError::Damaged { path, .. }
@@ -110,6 +119,7 @@ impl State {
             clock,
             watch: Mutex::new(watch),
             book: RwLock::new(Arc::new(book)),
+            believed: Mutex::new(None),
             broken: Mutex::new(None),
             path,
         })
@@ -136,6 +146,25 @@ impl State {
     /// The moment, by the clock that decides here.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The moment, as far as the clock is believed where age decides; see `believed`.
+    pub(crate) fn believed_now(&self) -> Timestamp {
+        let now = self.now();
+        locked(&self.believed).map_or(now, |believed| believed.now(now, self.clock.monotonic()))
+    }
+
+    /// Notes what is believed now, with something else that is written.
+    pub(crate) fn note_believed(&self, connection: &Connection) -> rusqlite::Result<()> {
+        believed::note(connection, self.believed_now(), false)
+    }
+
+    /// Believes the clock as it is: an operator has looked at it.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub(crate) fn believe_clock(&self) -> Result<(), StateError> {
+        self.write(|transaction| Ok::<_, Changing<StateError>>(believed::note(transaction, self.now(), true)?))
     }
 
     /// The clock.
@@ -208,6 +237,9 @@ impl State {
     /// Notes that a server works on the store, durably. True when the one before did not say that it ended.
     pub(crate) fn begin_serving(&self) -> Result<bool, StateError> {
         self.change(|transaction| {
+            let begun = Believed::begin(believed::lived(transaction)?, self.now(), self.clock.monotonic());
+            *locked(&self.believed) = Some(begun);
+            self.note_believed(transaction)?;
             let query = "SELECT value FROM facts WHERE name = 'serving'";
             let serving: i64 = transaction.query_row(query, [], |row| row.get(0))?;
             transaction.execute("UPDATE facts SET value = 1 WHERE name = 'serving'", [])?;
@@ -218,6 +250,7 @@ impl State {
     /// Notes that no server works on the store any more, and that every file has its row.
     pub(crate) fn end_serving(&self) -> Result<(), StateError> {
         self.change(|transaction| {
+            self.note_believed(transaction)?;
             transaction.execute("UPDATE facts SET value = 0 WHERE name = 'serving'", [])?;
             Ok::<_, Changing<StateError>>(())
         })

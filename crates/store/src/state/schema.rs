@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 /// `TrpS`, in the header of the file: no other program's database is taken for ours.
 pub(super) const APPLICATION_ID: i64 = 0x5472_7053;
 /// The version of these tables.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// Everything, from nothing.
 const TABLES: &str = "
@@ -18,8 +18,9 @@ CREATE TABLE facts (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL
 ) STRICT;
--- `generation` grows with each change of accounts, credentials and tokens; `serving` is 1 while a server runs.
-INSERT INTO facts (name, value) VALUES ('generation', 0), ('serving', 0);
+-- `generation` grows with each change of accounts, credentials and tokens; `serving` is 1 while a server runs; `lived`
+-- is the latest moment that a server believed, 0 before the first.
+INSERT INTO facts (name, value) VALUES ('generation', 0), ('serving', 0), ('lived', 0);
 
 -- AUTOINCREMENT here and below: a number that was somebody's never becomes somebody else's.
 CREATE TABLE accounts (
@@ -73,6 +74,8 @@ CREATE TABLE files (
     bytes       INTEGER NOT NULL,
     received_at INTEGER NOT NULL,
     damaged_at  INTEGER,
+    -- Of the name and `received_at`: what decides whether the file may go.
+    checksum    INTEGER NOT NULL,
     PRIMARY KEY (repository, kind, id)
 ) STRICT, WITHOUT ROWID;
 -- Only what is damaged is in it, so it costs nothing while all is well.

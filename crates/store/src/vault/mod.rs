@@ -28,7 +28,7 @@ use std::sync::atomic::AtomicU64;
 use format::{FileKind, FileName};
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
 
-pub use incoming::{Incoming, Placed};
+pub use incoming::{Incoming, Placed, write_two};
 pub use listing::{Listed, Listing};
 pub use reading::StoredFile;
 

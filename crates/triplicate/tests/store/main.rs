@@ -9,6 +9,7 @@ mod abuse;
 mod clients;
 mod coverage;
 mod drill;
+mod full;
 mod ground;
 mod hostile;
 mod killed;

@@ -10,7 +10,9 @@ use crate::session::Session;
 
 /// Remove what uploads left behind, compare the journal with the files, and name repositories without an account
 ///
-/// Only while no server runs on the store. Nothing that somebody stored is removed.
+/// Only while no server runs on the store. Nothing that somebody stored is removed. Files whose row in the journal was
+/// damaged count as received now. The clock of this machine is taken for right, also when it is far ahead of what the
+/// last server saw.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -26,6 +28,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
         "message_type": "swept",
         "files_without_a_row": swept.reconciled.found,
         "rows_without_a_file": swept.reconciled.gone,
+        "damaged_rows": swept.reconciled.mended,
         "ownerless": ownerless,
     }))?;
     for place in &ownerless {
@@ -33,5 +36,6 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
     }
     let found = figures::count(swept.reconciled.found, "file");
     let gone = figures::count(swept.reconciled.gone, "row");
-    session.screen.line(format!("{found} without a row, {gone} without a file"))
+    let mended = figures::count(swept.reconciled.mended, "damaged row");
+    session.screen.line(format!("{found} without a row, {gone} without a file, {mended}"))
 }
