@@ -31,7 +31,8 @@ impl Load {
     pub(super) fn describe(&self) -> String {
         format!(
             "{} accounts at once, one TLS connection each: create, key, config, lists, lock, {} packs of {} MiB, index, \
-             snapshot, unlock; {} MiB in all",
+             snapshot, unlock; {} MiB in all. Before that all connect and log in at once, which is counted apart: a \
+             password is hashed once, and how much is backed up after it is chance",
             self.accounts,
             self.packs,
             self.pack_mib,
@@ -68,32 +69,36 @@ fn prepare(load: &Load) -> Vec<Prepared> {
     files
 }
 
-/// All accounts back up at once.
+/// All accounts log in at once, and when the last is there all of them back up at once.
 pub(super) fn run(load: &Load, server: &Running, round: usize, clock: &dyn Clock) -> Result<Row, String> {
     let files = Arc::new(prepare(load));
-    let start = Barrier::new(load.accounts + 1);
+    let (start, greeted) = (Barrier::new(load.accounts + 1), Barrier::new(load.accounts + 1));
     let load_before = super::servers::load_average();
-    let (outcomes, wall, cpu) = std::thread::scope(|scope| {
+    let (outcomes, wall, cpu, login_cpu) = std::thread::scope(|scope| {
         let accounts: Vec<_> = server
             .users
             .iter()
             .take(load.accounts)
             .map(|user| {
-                let (files, start, door) = (&files, &start, server.door.clone());
+                let (files, start, greeted, door) = (&files, &start, &greeted, server.door.clone());
                 scope.spawn(move || {
                     start.wait();
+                    let client = log_in(&door, user);
+                    greeted.wait();
                     let began = clock.monotonic();
-                    let outcome = back_up(&door, user, files);
+                    let outcome = client.and_then(|client| back_up(client, files));
                     (clock.monotonic() - began, outcome)
                 })
             })
             .collect();
-        let cpu_before = server.cpu_seconds();
+        let cpu_before_logins = server.cpu_seconds();
         start.wait();
+        greeted.wait();
+        let cpu_before = server.cpu_seconds();
         let began = clock.monotonic();
         let outcomes: Vec<_> = accounts.into_iter().map(|account| account.join()).collect();
         let wall = (clock.monotonic() - began).as_secs_f64();
-        (outcomes, wall, server.cpu_seconds() - cpu_before)
+        (outcomes, wall, server.cpu_seconds() - cpu_before, cpu_before - cpu_before_logins)
     });
     let mut times: Vec<Duration> = Vec::new();
     let mut errors = 0;
@@ -109,7 +114,18 @@ pub(super) fn run(load: &Load, server: &Running, round: usize, clock: &dyn Clock
     }
     errors += missing(load, server, &files)?;
     let what = "load".to_owned();
-    Ok(Row::new(what, server, round, load.accounts, load.bytes(), wall, cpu, &mut times, errors, load_before))
+    Ok(Row::new(
+        what,
+        server,
+        round,
+        load.accounts,
+        load.bytes(),
+        wall,
+        [cpu, login_cpu],
+        &mut times,
+        errors,
+        load_before,
+    ))
 }
 
 /// Everything that was stored is listed: a server that forgets would be fast.
@@ -148,9 +164,14 @@ impl Client<'_> {
     }
 }
 
-fn back_up(door: &Door, user: &(String, String), files: &[Prepared]) -> Result<(), String> {
+fn log_in<'a>(door: &Door, user: &'a (String, String)) -> Result<Client<'a>, String> {
     let connection = door.connect().map_err(|error| format!("{}: cannot connect: {error}", user.0))?;
     let mut client = Client { connection, user };
+    client.ask("HEAD", "config", b"", 404)?;
+    Ok(client)
+}
+
+fn back_up(mut client: Client<'_>, files: &[Prepared]) -> Result<(), String> {
     client.ask("POST", "?create=true", b"", 200)?;
     client.ask("HEAD", "config", b"", 404)?;
     for file in files {

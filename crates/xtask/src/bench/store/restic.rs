@@ -66,5 +66,5 @@ pub(super) fn run(clients: usize, server: &Running, folder: &Path, clock: &dyn C
     let cpu = server.cpu_seconds() - cpu_before;
     let bytes = (clients * FILES * FILE_BYTES) as u64;
     let what = "restic clients".to_owned();
-    Ok(Row::new(what, server, 0, clients, bytes, wall, cpu, &mut times, errors, load_before))
+    Ok(Row::new(what, server, 0, clients, bytes, wall, [cpu, 0.0], &mut times, errors, load_before))
 }

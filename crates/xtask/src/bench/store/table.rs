@@ -22,6 +22,8 @@ pub(super) struct Row {
     bytes: u64,
     wall_seconds: f64,
     cpu_seconds: f64,
+    /// Of the logins before, which are in none of the other figures.
+    login_cpu_seconds: f64,
     peak_mib: f64,
     median_seconds: f64,
     slowest_seconds: f64,
@@ -38,7 +40,7 @@ impl Row {
         accounts: usize,
         bytes: u64,
         wall_seconds: f64,
-        cpu_seconds: f64,
+        [cpu_seconds, login_cpu_seconds]: [f64; 2],
         times: &mut [Duration],
         errors: u64,
         load_before: f64,
@@ -55,6 +57,7 @@ impl Row {
             bytes,
             wall_seconds,
             cpu_seconds,
+            login_cpu_seconds,
             peak_mib,
             median_seconds,
             slowest_seconds,
@@ -71,18 +74,27 @@ impl Row {
         self.cpu_seconds / (self.bytes as f64 / GIB)
     }
 
+    fn cpu_per_gib_with_logins(&self) -> f64 {
+        (self.cpu_seconds + self.login_cpu_seconds) / (self.bytes as f64 / GIB)
+    }
+
+    fn cpu_ms_per_login(&self) -> f64 {
+        self.login_cpu_seconds * 1000.0 / self.accounts as f64
+    }
+
     fn fairness(&self) -> f64 {
         self.slowest_seconds / self.median_seconds
     }
 
     pub(super) fn describe(&self) -> String {
         format!(
-            "{} {} round {}: {:.0} MiB/s, {:.2} CPU s per GiB, {:.0} MiB, slowest by median {:.2}, {} errors (load {:.1})",
+            "{} {} round {}: {:.0} MiB/s, {:.2} CPU s per GiB, {:.1} CPU ms per login, {:.0} MiB, slowest by median {:.2}, {} errors (load {:.1})",
             self.what,
             self.server.name(),
             self.round + 1,
             self.mib_per_second(),
             self.cpu_per_gib(),
+            self.cpu_ms_per_login(),
             self.peak_mib,
             self.fairness(),
             self.errors,
@@ -93,13 +105,13 @@ impl Row {
 
 pub(super) fn to_text(rows: &[Row]) -> String {
     let mut text =
-        "what\tserver\tround\taccounts\tbytes\twall_s\tmib_per_s\tcpu_s\tcpu_s_per_gib\tpeak_mib\tmedian_s\t\
+        "what\tserver\tround\taccounts\tbytes\twall_s\tmib_per_s\tcpu_s\tcpu_s_per_gib\tlogin_cpu_s\tpeak_mib\tmedian_s\t\
                     slowest_s\tslowest_by_median\terrors\tload_before\n"
             .to_owned();
     for row in rows {
         let _ = writeln!(
             text,
-            "{}\t{}\t{}\t{}\t{}\t{:.3}\t{:.1}\t{:.2}\t{:.3}\t{:.1}\t{:.3}\t{:.3}\t{:.3}\t{}\t{:.2}",
+            "{}\t{}\t{}\t{}\t{}\t{:.3}\t{:.1}\t{:.2}\t{:.3}\t{:.2}\t{:.1}\t{:.3}\t{:.3}\t{:.3}\t{}\t{:.2}",
             row.what,
             row.server.name(),
             row.round + 1,
@@ -109,6 +121,7 @@ pub(super) fn to_text(rows: &[Row]) -> String {
             row.mib_per_second(),
             row.cpu_seconds,
             row.cpu_per_gib(),
+            row.login_cpu_seconds,
             row.peak_mib,
             row.median_seconds,
             row.slowest_seconds,
@@ -142,8 +155,10 @@ pub(super) fn page(circumstances: &[String], rows: &[Row]) -> String {
     whats.dedup();
     for what in whats {
         let _ = writeln!(page, "\n## {what}\n");
-        page.push_str("| server | MiB/s | CPU s per GiB | peak MiB | slowest by median | errors | rounds |\n");
-        page.push_str("|---|---|---|---|---|---|---|\n");
+        page.push_str(
+            "| server | MiB/s | CPU s per GiB | CPU ms per login | peak MiB | slowest by median | errors | rounds |\n",
+        );
+        page.push_str("|---|---|---|---|---|---|---|---|\n");
         for kind in ServerKind::ALL {
             let turns: Vec<&Row> = rows.iter().filter(|row| row.what == what && row.server == kind).collect();
             if turns.is_empty() {
@@ -151,10 +166,11 @@ pub(super) fn page(circumstances: &[String], rows: &[Row]) -> String {
             }
             let _ = writeln!(
                 page,
-                "| {} | {:.0} | {:.2} | {:.0} | {:.2} | {} | {} |",
+                "| {} | {:.0} | {:.2} | {:.1} | {:.0} | {:.2} | {} | {} |",
                 kind.name(),
                 median(&turns, Row::mib_per_second),
                 median(&turns, Row::cpu_per_gib),
+                median(&turns, Row::cpu_ms_per_login),
                 turns.iter().map(|row| row.peak_mib).fold(0.0, f64::max),
                 turns.iter().map(|row| row.fairness()).fold(0.0, f64::max),
                 turns.iter().map(|row| row.errors).sum::<u64>(),
@@ -176,16 +192,20 @@ fn verdict(rows: &[Row], what: &str) -> String {
         return String::new();
     }
     let fastest = others.iter().map(|turns| median(turns, Row::mib_per_second)).fold(0.0, f64::max);
-    let cheapest = others.iter().map(|turns| median(turns, Row::cpu_per_gib)).fold(f64::INFINITY, f64::min);
+    let cpu_by = |figure: fn(&Row) -> f64| {
+        let cheapest = others.iter().map(|turns| median(turns, figure)).fold(f64::INFINITY, f64::min);
+        median(&ours, figure) / cheapest
+    };
     let speed = median(&ours, Row::mib_per_second) / fastest;
-    let cpu = median(&ours, Row::cpu_per_gib) / cheapest;
+    let (cpu, cpu_with_logins) = (cpu_by(Row::cpu_per_gib), cpu_by(Row::cpu_per_gib_with_logins));
     let fairness = ours.iter().map(|row| row.fairness()).fold(0.0, f64::max);
     let met = |is: bool| if is { "met" } else { "**missed**" };
     format!(
         "\n| goal | measured | |\n|---|---|---|\n| at least as fast as the better | {speed:.2} | {} |\n| at most \
-         {CPU_PART_MAX} of the better's CPU | {cpu:.2} | {} |\n| slowest at most {FAIRNESS_MAX} medians | {fairness:.2} | {} |\n",
+         {CPU_PART_MAX} of the better's CPU | {cpu:.2} | {} |\n| the same with the logins | {cpu_with_logins:.2} | {} |\n| slowest at most {FAIRNESS_MAX} medians | {fairness:.2} | {} |\n",
         met(speed >= 1.0),
         met(cpu <= CPU_PART_MAX),
+        met(cpu_with_logins <= CPU_PART_MAX),
         met(fairness <= FAIRNESS_MAX)
     )
 }
