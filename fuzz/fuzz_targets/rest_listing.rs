@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use rest_answers::{parse_listing, parse_names};
 
 /// The parser alone: all that is around it in its crate speaks to networks and takes minutes to build.
-#[path = "../../crates/destinations/src/rest_answers.rs"]
+#[path = "../../crates/destinations/src/rest/answers.rs"]
 mod rest_answers;
 
 /// What the parser finds around it.

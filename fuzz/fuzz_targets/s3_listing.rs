@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use s3_answers::{kind_of_code, parse_error, parse_page};
 
 /// The parser alone: all that is around it in its crate speaks to networks and takes minutes to build.
-#[path = "../../crates/destinations/src/s3_answers.rs"]
+#[path = "../../crates/destinations/src/s3/answers.rs"]
 mod s3_answers;
 
 const END: &[u8] = b"</ListBucketResult>";
