@@ -2,13 +2,16 @@
 //!
 //! Every backup here is of the relative path `source`: the folders above it, which others write to, are then no part of
 //! the tree, and equal metadata must give equal tree ids.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
+#[path = "../stage/mod.rs"]
 mod stage;
+mod window;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use format::Polynomial;
 use serde_json::Value;
 use stage::{PASSWORD, Place, Stage};
 use testkit::process::{Ended, run};
@@ -54,8 +57,33 @@ impl Scene {
 
     /// A file more and a file changed, so that the next backup has something to store.
     fn change(&self, seed: u64) {
-        corpus::random_file(&self.source.join(format!("more-{seed}")), 3 << 20, seed).unwrap();
-        corpus::text_file(&self.source.join("prose"), 10 << 20, seed).unwrap();
+        change_in(&self.source, seed);
+    }
+
+    /// Makes a repository where rustic cuts as restic does: the large files as they are, and as `change` will leave them.
+    fn where_rustic_cuts_as_restic(&self, judge: &Oracle, change: u64, make: impl Fn()) {
+        let changed = self.path("changed");
+        std::fs::create_dir(&changed).unwrap();
+        change_in(&changed, change);
+        let paths = ["noise", "prose"].map(|name| self.source.join(name)).into_iter();
+        let paths = paths.chain(std::fs::read_dir(&changed).unwrap().map(|entry| entry.unwrap().path()));
+        let files: Vec<Vec<u8>> = paths.map(|path| std::fs::read(path).unwrap()).collect();
+        std::fs::remove_dir_all(changed).unwrap();
+        // It matters to one repository in a few hundred.
+        for _ in 0..5 {
+            make();
+            let polynomial = self.polynomial(judge);
+            if !files.iter().any(|file| window::matters(polynomial, file)) {
+                return;
+            }
+            std::fs::remove_dir_all(self.stage.address(Place::Folder)).unwrap();
+        }
+        panic!("rustic's window mattered to five repositories in turn");
+    }
+
+    fn polynomial(&self, judge: &Oracle) -> Polynomial {
+        let config: Value = serde_json::from_slice(&self.call(judge, &["cat", "config"]).output).unwrap();
+        Polynomial(u64::from_str_radix(config["chunker_polynomial"].as_str().unwrap(), 16).unwrap())
     }
 
     /// Another tool, called in the folder that holds `source`; it must succeed.
@@ -115,6 +143,11 @@ impl Scene {
         judge.restore("latest", &target);
         assert_same(&manifest(&self.source).unwrap(), &target, &[], judge.name());
     }
+}
+
+fn change_in(folder: &Path, seed: u64) {
+    corpus::random_file(&folder.join(format!("more-{seed}")), 3 << 20, seed).unwrap();
+    corpus::text_file(&folder.join("prose"), 10 << 20, seed).unwrap();
 }
 
 /// What was restored of `source` into `target` must be as it was; then the target goes.
@@ -210,7 +243,8 @@ fn restic_0_19_version_2_auto() {
 }
 
 /// rustic's listings have other fields than restic's, so that only the data are the same.
-fn rustic_then_us(scene: &Scene, rustic: &Oracle) {
+fn rustic_then_us(scene: &Scene, rustic: &Oracle, make: impl Fn()) {
+    scene.where_rustic_cuts_as_restic(rustic, 8, make);
     // As a writer, rustic does not keep what it knows of the very folder that it is told to back up.
     let except = [Aspect::Root];
     scene.they_back_up(rustic, &[]);
@@ -229,31 +263,57 @@ fn rustic_then_us(scene: &Scene, rustic: &Oracle) {
 fn rustic_version_2() {
     let scene = Scene::new(200);
     let Some(rustic) = scene.rustic() else { return };
-    rustic.init(2);
-    rustic_then_us(&scene, &rustic);
+    rustic_then_us(&scene, &rustic, || rustic.init(2));
 }
 
 #[test]
 fn rustic_version_2_without_compression() {
     let scene = Scene::new(210);
     let Some(rustic) = scene.rustic() else { return };
-    scene.call(&rustic, &["init", "--set-compression", "0"]);
-    rustic_then_us(&scene, &rustic);
+    rustic_then_us(&scene, &rustic, || {
+        scene.call(&rustic, &["init", "--set-compression", "0"]);
+    });
 }
 
 #[test]
 fn rustic_in_a_version_1_of_restic() {
     let scene = Scene::new(220);
     let (Some(rustic), Some(restic)) = (scene.rustic(), scene.restic("0.18")) else { return };
-    restic.init(1);
-    scene.they_back_up(&restic, &[]);
-    rustic_then_us(&scene, &rustic);
+    rustic_then_us(&scene, &rustic, || {
+        restic.init(1);
+        scene.they_back_up(&restic, &[]);
+    });
+}
+
+/// Just behind the least length of a chunk we cut with restic, where rustic does not.
+#[test]
+fn where_rustic_cuts_otherwise_we_are_with_restic() {
+    let stage = Stage::small();
+    let scene = Scene { source: stage.path("source"), stage };
+    std::fs::create_dir(&scene.source).unwrap();
+    let (Some(rustic), Some(restic)) = (scene.rustic(), scene.restic("0.19")) else { return };
+    restic.init(2);
+    let polynomial = scene.polynomial(&restic);
+    let mut random = testkit::Random::new(230);
+    for beyond in [1, 40, 63] {
+        let file = window::cut_near_the_least(polynomial, beyond, &mut random);
+        assert!(window::matters(polynomial, &file));
+        std::fs::write(scene.source.join(format!("cut-{beyond}")), file).unwrap();
+    }
+    scene.they_back_up(&rustic, &[]);
+    let theirs = scene.they_back_up(&restic, &["--force"]);
+    assert!(theirs["data_blobs"].as_u64().unwrap() >= 3, "rustic is mended, and `window` can go: {theirs:#}");
+    assert_nothing_added(&scene.we_back_up(&["--force"]), true);
+    scene.we_read_all(&[]);
 }
 
 #[test]
 fn we_write_first_and_everybody_adds() {
     let scene = Scene::new(300);
-    scene.stage.init();
+    match scene.rustic() {
+        Some(rustic) => scene.where_rustic_cuts_as_restic(&rustic, 8, || scene.stage.init()),
+        None => scene.stage.init(),
+    }
     scene.we_back_up(&[]);
     for version in testkit::components::RESTIC_VERSIONS {
         let Some(restic) = scene.restic(version) else { continue };
