@@ -58,6 +58,8 @@ pub struct S3Access {
     /// Whether the bucket is written into the path or the host name; without it, Amazon gets the host name and
     /// everybody else the path.
     pub bucket_in_path: Option<bool>,
+    /// The class in which packs of data are stored; everything else is in the bucket's usual one.
+    pub storage_class: Option<String>,
 }
 
 /// The application that a Dropbox let in, and where Dropbox is.

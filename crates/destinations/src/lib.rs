@@ -169,6 +169,12 @@ pub trait Destination: Send + Sync + std::fmt::Debug {
     /// damaged), but never `config`.
     async fn write(&self, name: FileName, bytes: Bytes) -> Result<(), Fault>;
 
+    /// As [`Destination::write`], for a pack that holds pieces of files and no listing: it is needed when something is
+    /// restored and at no other time, and a place may keep it where reading is slow and costs money.
+    async fn write_data(&self, name: FileName, bytes: Bytes) -> Result<(), Fault> {
+        self.write(name, bytes).await
+    }
+
     /// Removes a file; one that is not there is a success.
     async fn remove(&self, name: FileName) -> Result<(), Fault>;
 }

@@ -102,3 +102,33 @@ async fn a_listing_that_fails_on_a_later_page_is_no_listing() {
         assert!(asked[1].target.contains("continuation-token=two"), "{}", asked[1].target);
     }
 }
+
+#[tokio::test]
+async fn only_packs_of_data_get_the_storage_class_that_was_set() {
+    let server = Scripted::start(|_| Act::Say(answer("200 OK", &["ETag: \"x\""], b""))).await;
+    let opened = |class: &str| {
+        let Location::S3(location) = format!("s3:http://{}/bucket/repo", server.address).parse().unwrap() else {
+            panic!("s3")
+        };
+        let access = S3Access {
+            key_id: Some("KEY".to_owned()),
+            key: Some(Secret::from("x")),
+            storage_class: Some(class.to_owned()),
+            ..S3Access::default()
+        };
+        S3Bucket::new(&location, &access.into(), &Limits::default())
+    };
+    let place = opened("DEEP_ARCHIVE").unwrap();
+    let name = FileName::pack(Id::from_bytes([7; 32]));
+    place.write(name, Bytes::from_static(b"listings")).await.unwrap();
+    place.write_data(name, Bytes::from_static(b"data")).await.unwrap();
+    let asked = server.asked();
+    let classes: Vec<Option<&str>> = asked.iter().map(|asked| asked.header("x-amz-storage-class")).collect();
+    assert_eq!(classes, [None, Some("DEEP_ARCHIVE")]);
+    let signed = asked[1].header("authorization").unwrap();
+    assert!(signed.contains("x-amz-storage-class"), "the class is signed: {signed}");
+    for class in ["", "deep archive", "GLACIER\r\nx: y"] {
+        let fault = opened(class).expect_err(class);
+        assert_eq!(fault.kind, FaultKind::Misconfigured, "{fault}");
+    }
+}

@@ -71,6 +71,11 @@ impl Destination for Crowding {
         self.inner.write(name, bytes).await
     }
 
+    async fn write_data(&self, name: FileName, bytes: Bytes) -> Result<(), Fault> {
+        let _turn = self.turn("write").await?;
+        self.inner.write_data(name, bytes).await
+    }
+
     async fn remove(&self, name: FileName) -> Result<(), Fault> {
         let _turn = self.turn("remove").await?;
         self.inner.remove(name).await

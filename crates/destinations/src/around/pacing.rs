@@ -105,6 +105,10 @@ impl Destination for Pacing {
         self.paced(&self.meters.up, bytes.len() as u64, self.inner.write(name, bytes)).await
     }
 
+    async fn write_data(&self, name: FileName, bytes: Bytes) -> Result<(), Fault> {
+        self.paced(&self.meters.up, bytes.len() as u64, self.inner.write_data(name, bytes)).await
+    }
+
     async fn remove(&self, name: FileName) -> Result<(), Fault> {
         self.paced(&self.meters.up, 0, self.inner.remove(name)).await
     }

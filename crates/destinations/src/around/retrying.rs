@@ -148,6 +148,10 @@ impl Destination for Retrying {
         self.repeated(|| self.inner.write(name, bytes.clone())).await
     }
 
+    async fn write_data(&self, name: FileName, bytes: Bytes) -> Result<(), Fault> {
+        self.repeated(|| self.inner.write_data(name, bytes.clone())).await
+    }
+
     async fn remove(&self, name: FileName) -> Result<(), Fault> {
         self.repeated(|| self.inner.remove(name)).await
     }

@@ -73,6 +73,10 @@ impl Destination for Stalling {
         self.watched("write", || name.path(), self.inner.write(name, bytes)).await
     }
 
+    async fn write_data(&self, name: FileName, bytes: Bytes) -> Result<(), Fault> {
+        self.watched("write", || name.path(), self.inner.write_data(name, bytes)).await
+    }
+
     async fn remove(&self, name: FileName) -> Result<(), Fault> {
         self.watched("remove", || name.path(), self.inner.remove(name)).await
     }

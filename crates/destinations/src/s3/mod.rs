@@ -33,6 +33,7 @@ const REGION_WITHOUT_NAME: &str = "us-east-1";
 const AMAZON_DOMAIN: &str = "amazonaws.com";
 const PAYLOAD_HASH: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
+const STORAGE_CLASS: HeaderName = HeaderName::from_static("x-amz-storage-class");
 
 /// A copy in a bucket.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub struct S3Bucket {
     prefix: String,
     region: String,
     is_amazon: bool,
+    /// For packs of data; the bucket's usual one otherwise.
+    storage_class: Option<HeaderValue>,
     signer: RequestSigner,
     credential: Credential,
 }
@@ -87,8 +90,9 @@ impl S3Bucket {
         };
         let prefix = if location.prefix.is_empty() { String::new() } else { format!("{}/", location.prefix) };
         let signer = RequestSigner::new("s3", &region);
+        let storage_class = access.s3.storage_class.as_deref().map(storage_class).transpose().map_err(misconfigured)?;
         let http = HttpClient::new(place, &access.tls, limits.connections)?;
-        Ok(Self { http, bucket, prefix, region, is_amazon, signer, credential })
+        Ok(Self { http, bucket, prefix, region, is_amazon, storage_class, signer, credential })
     }
 
     async fn ask(
@@ -345,6 +349,13 @@ impl Destination for S3Bucket {
         stored.map_err(|refusal| self.refused(&matter, &refusal))
     }
 
+    async fn write_data(&self, name: FileName, bytes: Bytes) -> Result<(), Fault> {
+        let matter = Matter::new("write", name.path());
+        let class = self.storage_class.clone().map(|class| (STORAGE_CLASS, class));
+        let stored = self.put(&matter, name, bytes, class).await?;
+        stored.map_err(|refusal| self.refused(&matter, &refusal))
+    }
+
     async fn remove(&self, name: FileName) -> Result<(), Fault> {
         let matter = Matter::new("remove", name.path());
         match self.ask(&matter, Method::DELETE, &self.key(name), Outgoing::default()).await? {
@@ -356,6 +367,13 @@ impl Destination for S3Bucket {
             }
         }
     }
+}
+
+/// A class is a word in capitals; which words there are, each server says for itself.
+fn storage_class(word: &str) -> Result<HeaderValue, &'static str> {
+    let is_word = word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+    let value = HeaderValue::from_str(word).ok().filter(|_| is_word && !word.is_empty());
+    value.ok_or("`storage_class` is a word in capitals, such as `STANDARD_IA`")
 }
 
 fn hash(bytes: &[u8]) -> Id {

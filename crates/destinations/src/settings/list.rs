@@ -160,6 +160,12 @@ pub const ALL: &[Setting] = &[
         }),
     },
     Setting {
+        name: "storage_class",
+        kinds: &["s3"],
+        meaning: "The class for packs of data, such as `STANDARD_IA` or `DEEP_ARCHIVE`; listings and indexes stay in the usual one",
+        slot: Slot::Text(|settings| &mut settings.access.s3.storage_class),
+    },
+    Setting {
         name: "password",
         kinds: &["sftp"],
         meaning: "The password of the account",

@@ -166,7 +166,7 @@ impl<'a> Ingest<'a> {
     fn hand_over(&self, packs: Vec<FinishedPack>) -> Result<()> {
         let Some(fan_out) = &self.fan_out else { return Ok(()) };
         for FinishedPack { id, bytes, blobs } in packs {
-            fan_out.pack(id, self.buffers.share(bytes))?;
+            fan_out.pack(id, &blobs, self.buffers.share(bytes))?;
             self.index.index(fan_out, IndexedPack { id, blobs })?;
         }
         Ok(())

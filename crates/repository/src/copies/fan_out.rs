@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use destinations::{Destination, Span};
-use format::{FileKind, FileName};
+use format::{BlobKind, FileKind, FileName, PackedBlob};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use model::{Fault, FaultKind, Retry, Verdict};
@@ -49,9 +49,29 @@ pub struct CopyOutcome {
 
 enum Job {
     /// Write these bytes.
-    Put(FileName, Bytes),
+    Put(Parcel, Bytes),
     /// Fetch the file from another copy, then write it.
-    Fetch(FileName),
+    Fetch(Parcel),
+}
+
+/// A file on its way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parcel {
+    pub(crate) name: FileName,
+    /// A pack without listings, which a place may keep where reading is slow.
+    pub(crate) is_data: bool,
+}
+
+impl Parcel {
+    fn is_pack(self) -> bool {
+        self.name.kind() == FileKind::Pack
+    }
+}
+
+impl From<FileName> for Parcel {
+    fn from(name: FileName) -> Self {
+        Self { name, is_data: false }
+    }
 }
 
 /// Where a copy's queue stands. `copies` runs parallel to `CopySet::all`.
@@ -151,13 +171,18 @@ impl<'a> FanOut<'a> {
         Ok(Self { copies, cancel: cancel.clone(), shared, lanes })
     }
 
-    /// Hands a finished pack to every copy. Blocks while no copy has room; fails when no copy is left.
-    pub fn pack(&self, id: model::Id, bytes: Bytes) -> Result<()> {
-        self.put(FileName::pack(id), bytes)
+    /// Hands a finished pack that holds `blobs` to every copy. Blocks while no copy has room; fails when no copy is left.
+    pub fn pack(&self, id: model::Id, blobs: &[PackedBlob], bytes: Bytes) -> Result<()> {
+        let is_data = blobs.iter().all(|blob| blob.kind == BlobKind::Data);
+        self.hand_over(Parcel { name: FileName::pack(id), is_data }, bytes)
     }
 
-    /// Hands over any file. Indexes and snapshots wait, on each copy, for all that was handed over before.
+    /// Hands over a file that is no pack. Indexes and snapshots wait, on each copy, for all that was handed over before.
     pub fn put(&self, name: FileName, bytes: Bytes) -> Result<()> {
+        self.hand_over(name.into(), bytes)
+    }
+
+    fn hand_over(&self, parcel: Parcel, bytes: Bytes) -> Result<()> {
         let mut board = self.shared.board();
         loop {
             self.cancel.check()?;
@@ -180,15 +205,15 @@ impl<'a> FanOut<'a> {
             }
         }
         if someone_must_fetch {
-            board.standings.insert(name, Standing { promised, acknowledged: 0 });
+            board.standings.insert(parcel.name, Standing { promised, acknowledged: 0 });
         }
         for (lane, sender) in board.copies.iter_mut().zip(&self.lanes) {
             let Some((sender, _)) = sender.as_ref().filter(|_| lane.open) else { continue };
             let job = if lane.has_room(bytes.len()) {
                 lane.queued_bytes += bytes.len();
-                Job::Put(name, bytes.clone())
+                Job::Put(parcel, bytes.clone())
             } else {
-                Job::Fetch(name)
+                Job::Fetch(parcel)
             };
             // A writer that has ended has closed its lane first, so nobody waits for what is dropped here.
             let _ = sender.send(job);
@@ -206,11 +231,11 @@ impl<'a> FanOut<'a> {
     }
 
     /// Tells copy `number` to fetch a file that other copies have, in the order of its queue.
-    pub fn fetch(&self, number: usize, name: FileName, sources: u64) {
+    pub(crate) fn fetch(&self, number: usize, parcel: Parcel, sources: u64) {
         let mut board = self.shared.board();
-        board.standings.entry(name).or_default().acknowledged |= sources;
+        board.standings.entry(parcel.name).or_default().acknowledged |= sources;
         if let Some((sender, _)) = &self.lanes[number] {
-            let _ = sender.send(Job::Fetch(name));
+            let _ = sender.send(Job::Fetch(parcel));
         }
     }
 
@@ -278,7 +303,7 @@ struct Writer {
     number: usize,
     shared: Arc<Shared>,
     /// Packs to be fetched from another copy before the next barrier.
-    deferred: VecDeque<FileName>,
+    deferred: VecDeque<Parcel>,
     /// Copies that did not answer this writer, as bits; they are not asked again.
     silent: u64,
 }
@@ -309,8 +334,8 @@ impl Writer {
                 job = jobs.recv(), if writing.len() < WRITES_AT_ONCE => job,
             };
             match job {
-                Some(Job::Put(name, bytes)) if name.kind() == FileKind::Pack => writing.push(self.write(name, bytes)),
-                Some(Job::Fetch(name)) if name.kind() == FileKind::Pack => self.deferred.push_back(name),
+                Some(Job::Put(parcel, bytes)) if parcel.is_pack() => writing.push(self.write(parcel, bytes)),
+                Some(Job::Fetch(parcel)) if parcel.is_pack() => self.deferred.push_back(parcel),
                 other => {
                     while let Some(written) = writing.next().await {
                         self.settle(written)?;
@@ -320,8 +345,8 @@ impl Writer {
                         self.shared.fence.confirm(self.number).await?;
                     }
                     match other {
-                        Some(Job::Put(name, bytes)) => self.settle(self.write(name, bytes).await)?,
-                        Some(Job::Fetch(name)) => self.fetch_one(name).await?,
+                        Some(Job::Put(parcel, bytes)) => self.settle(self.write(parcel, bytes).await)?,
+                        Some(Job::Fetch(parcel)) => self.fetch_one(parcel).await?,
                         None => return Ok(()),
                     }
                 }
@@ -329,11 +354,12 @@ impl Writer {
         }
     }
 
-    fn write(&self, name: FileName, bytes: Bytes) -> impl Future<Output = Result<(FileName, usize), Fault>> + use<> {
+    fn write(&self, parcel: Parcel, bytes: Bytes) -> impl Future<Output = Result<(FileName, usize), Fault>> + use<> {
         let destination = self.shared.destinations[self.number].clone();
         async move {
-            let length = bytes.len();
-            destination.write(name, bytes).await.map(|()| (name, length))
+            let (Parcel { name, is_data }, length) = (parcel, bytes.len());
+            let written = if is_data { destination.write_data(name, bytes) } else { destination.write(name, bytes) };
+            written.await.map(|()| (name, length))
         }
     }
 
@@ -355,16 +381,16 @@ impl Writer {
     }
 
     async fn fetch_deferred(&mut self) -> Result<(), Fault> {
-        while let Some(name) = self.deferred.pop_front() {
-            self.fetch_one(name).await?;
+        while let Some(parcel) = self.deferred.pop_front() {
+            self.fetch_one(parcel).await?;
         }
         Ok(())
     }
 
     /// Takes a file from a copy that has acknowledged it, checks it against its name, and writes it here.
-    async fn fetch_one(&mut self, name: FileName) -> Result<(), Fault> {
-        let bytes = self.fetch_sound(name).await?;
-        let written = self.write(name, bytes).await;
+    async fn fetch_one(&mut self, parcel: Parcel) -> Result<(), Fault> {
+        let bytes = self.fetch_sound(parcel.name).await?;
+        let written = self.write(parcel, bytes).await;
         let (name, length) = written?;
         // The bytes were never in this copy's queue: book them without giving room back.
         self.shared.board().copies[self.number].queued_bytes += length;

@@ -4,10 +4,12 @@
 //! Syncing only adds. Files that one copy has and the others have lost, or have had removed, come back everywhere:
 //! with copies that disagree, keeping is the answer that cannot lose anything.
 
-use format::{FileKind, FileName};
+use std::cell::OnceCell;
+
+use format::{BlobKind, FileKind, FileName};
 use model::{Id, Verdict};
 
-use super::fan_out::{CopyOutcome, FanOut};
+use super::fan_out::{CopyOutcome, FanOut, Parcel};
 use super::status::{Held, Holdings};
 use crate::error::Result;
 use crate::locks::LockMode;
@@ -71,15 +73,20 @@ pub(crate) struct Sources<'a> {
 /// Gives how many files that are.
 pub(crate) fn hand_over_lacking(indexed: &Indexed<'_>, fan_out: &FanOut<'_>, sources: &Sources<'_>) -> u64 {
     let mut all = 0;
+    let with_listings = OnceCell::new();
     for (number, copy) in indexed.repository.copies().live() {
         let lacks = |held: &Held| held.copies & (1 << number) == 0;
         // Packs that no index mentions are left-overs of broken runs, not worth a transfer.
         let indexed_packs = indexed.index.packs().iter();
         let held_packs = indexed_packs.filter_map(|id| sources.packs.files.get(id).map(|held| (*id, *held)));
-        let mut files: Vec<(FileName, u64)> = Vec::new();
-        files.extend(held_packs.filter(|(_, held)| lacks(held)).map(|(id, held)| (FileName::pack(id), held.copies)));
+        let parcel = |(id, held): (Id, Held)| {
+            let with_listings = with_listings.get_or_init(|| indexed.index.packs_with(BlobKind::Tree));
+            (Parcel { name: FileName::pack(id), is_data: !with_listings.contains(&id) }, held.copies)
+        };
+        let mut files: Vec<(Parcel, u64)> = Vec::new();
+        files.extend(held_packs.filter(|(_, held)| lacks(held)).map(parcel));
         for holdings in [sources.indexes, sources.snapshots] {
-            let named = |(id, held): (Id, Held)| (FileName::new(holdings.kind, id), held.copies);
+            let named = |(id, held): (Id, Held)| (FileName::new(holdings.kind, id).into(), held.copies);
             files.extend(holdings.missing(number).map(named));
         }
         if files.is_empty() {
@@ -88,7 +95,7 @@ pub(crate) fn hand_over_lacking(indexed: &Indexed<'_>, fan_out: &FanOut<'_>, sou
         all += files.len() as u64;
         let event = Event::CatchingUp { copy: copy.place().to_owned(), files: files.len() as u64 };
         indexed.repository.observer().event(event);
-        files.into_iter().for_each(|(name, copies)| fan_out.fetch(number, name, copies));
+        files.into_iter().for_each(|(parcel, copies)| fan_out.fetch(number, parcel, copies));
     }
     all
 }

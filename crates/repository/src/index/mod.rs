@@ -30,6 +30,7 @@ mod shelf;
 mod tests;
 mod writer;
 
+use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::sync::OnceLock;
 
@@ -135,6 +136,11 @@ impl Index {
     /// Every blob of a kind in the order of ids; one in two packs comes twice.
     pub fn of_kind(&self, kind: BlobKind) -> impl Iterator<Item = (Id, Location)> + '_ {
         self.records(kind).filter_map(|record| Some((record.id, self.location(&record)?)))
+    }
+
+    /// The packs that hold blobs of a kind. Looks at all of these.
+    pub(crate) fn packs_with(&self, kind: BlobKind) -> HashSet<Id> {
+        self.of_kind(kind).map(|(_, location)| location.pack).collect()
     }
 
     /// The packs that any index file mentions, sorted.

@@ -146,7 +146,7 @@ impl Pruning<'_> {
             let lacking = self.ledger.everyone & !pack.copies;
             if *fate == Fate::TakeBack && lacking != 0 {
                 let numbers = (0..copies.all().len()).filter(|number| lacking & (1 << number) != 0);
-                numbers.for_each(|number| fan_out.fetch(number, FileName::pack(pack.id), pack.copies));
+                numbers.for_each(|number| fan_out.fetch(number, FileName::pack(pack.id).into(), pack.copies));
             }
         }
         let press = Press::new(self.repository, None);

@@ -130,7 +130,7 @@ impl Mill<'_> {
     fn close(&self, pack: PackWriter) -> Result<()> {
         let pack = pack.finish(self.pruning.repository.master()).map_err(packing::unusable)?;
         threads::lock(&self.written).push((pack.id, pack.bytes.len() as u64));
-        self.fan_out.pack(pack.id, self.buffers.share(pack.bytes))?;
+        self.fan_out.pack(pack.id, &pack.blobs, self.buffers.share(pack.bytes))?;
         self.press.index(self.fan_out, IndexedPack { id: pack.id, blobs: pack.blobs })
     }
 

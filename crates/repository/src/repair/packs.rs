@@ -7,9 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use destinations::Span;
-use format::{
-    BlobKind, Decompressor, FileKind, FileName, FinishedPack, IndexedPack, PackWriter, PackedBlob, open_blob,
-};
+use format::{BlobKind, Decompressor, FileName, FinishedPack, IndexedPack, PackWriter, PackedBlob, open_blob};
 use model::Id;
 
 use super::header;
@@ -223,7 +221,8 @@ impl Saving<'_> {
             return Ok(());
         }
         let FinishedPack { id, bytes, blobs } = pack.finish(self.repository.master()).map_err(packing::unusable)?;
+        self.fan_out.pack(id, &blobs, bytes.into())?;
         self.done.push(IndexedPack { id, blobs });
-        self.fan_out.put(FileName::new(FileKind::Pack, id), bytes.into())
+        Ok(())
     }
 }

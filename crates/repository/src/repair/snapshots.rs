@@ -387,8 +387,9 @@ impl<'a> Saver<'a> {
             return Ok(());
         }
         let FinishedPack { id, bytes, blobs } = pack.finish(self.repository.master()).map_err(packing::unusable)?;
+        self.fan_out.pack(id, &blobs, bytes.into())?;
         self.done.push(IndexedPack { id, blobs });
-        self.fan_out.pack(id, bytes.into())
+        Ok(())
     }
 
     fn finish(mut self) -> Result<()> {

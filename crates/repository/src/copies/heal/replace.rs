@@ -76,7 +76,11 @@ impl Replacing<'_> {
         if item.name == FileName::CONFIG && item.damage.is_some() {
             self.copies.wait(target.remove(item.name)).map_err(not_permitted)?;
         }
-        self.copies.wait(target.write(item.name, right.clone())).map_err(not_permitted)?;
+        let written = match self.survey.is_data(item.name) {
+            true => target.write_data(item.name, right.clone()),
+            false => target.write(item.name, right.clone()),
+        };
+        self.copies.wait(written).map_err(not_permitted)?;
         let back = self.copies.wait(target.read(item.name, Span::Whole)).map_err(not_permitted)?;
         if back != right {
             return Ok(Outcome::Not("what was written does not read back".to_owned()));

@@ -77,6 +77,12 @@ impl Survey {
         self.files.iter().filter(of_copy).count()
     }
 
+    /// Whether it is a pack that holds no listings, as far as the index files tell.
+    pub(crate) fn is_data(&self, name: FileName) -> bool {
+        let indexed = name.id().filter(|_| name.kind() == FileKind::Pack).and_then(|id| self.indexed.get(&id));
+        indexed.is_some_and(|indexed| !indexed.has_trees)
+    }
+
     /// A copy turned out to have something else than was believed.
     pub(crate) fn found_bad(&mut self, number: usize, name: FileName, why: String) {
         let standing = self.files.entry(name).or_default();
