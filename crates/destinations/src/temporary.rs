@@ -13,9 +13,14 @@ pub(crate) const LEFTOVER_AGE_SECONDS: i64 = 24 * 60 * 60;
 
 /// What to append to the name of a file for one attempt to write it.
 pub(crate) fn suffix() -> Result<String, getrandom::Error> {
+    Ok(format!("{MARK}{}", random()?))
+}
+
+/// Letters and digits that tell two attempts apart.
+pub(crate) fn random() -> Result<String, getrandom::Error> {
     let mut random = [0; RANDOM_BYTES];
     getrandom::fill(&mut random)?;
-    Ok(format!("{MARK}{}", hex::encode(random)))
+    Ok(hex::encode(random))
 }
 
 /// Whether a file of this name (without folders) is an unfinished one of ours.

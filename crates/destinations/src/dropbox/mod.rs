@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use format::{FileKind, FileName};
 use model::{Fault, FaultKind, Id};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RANGE};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -22,7 +22,7 @@ use tokio::sync::Mutex;
 use self::answers::{Entry, Page};
 use self::token::Tokens;
 use crate::http::{self, HttpClient, Matter, Refusal};
-use crate::{Access, Destination, DropboxLocation, FILE_LIMIT_BYTES, Limits, Listed, Span};
+use crate::{Access, Destination, DropboxLocation, Limits, Listed, Span};
 
 const API: &str = "https://api.dropboxapi.com/";
 const CONTENT: &str = "https://content.dropboxapi.com/";
@@ -278,25 +278,15 @@ impl Destination for DropboxFolder {
     async fn read(&self, name: FileName, span: Span) -> Result<Bytes, Fault> {
         let matter = Matter::new("read", name.path());
         let question = json!({ "path": self.path(name) });
-        let download = |range: Option<HeaderValue>| {
+        let refused = |refusal: &Refusal| self.refused(&matter, refusal);
+        let ask = |range: Option<HeaderValue>| {
             let change = move |request: &mut reqwest::Request| {
                 http::upload(request, Bytes::new());
-                if let Some(range) = &range {
-                    request.headers_mut().insert(RANGE, range.clone());
-                }
+                http::with_range(request, range.clone());
             };
             self.ask_content(&matter, "2/files/download", &question, change)
         };
-        match span {
-            Span::Whole => {
-                let response = download(None).await?.map_err(|refusal| self.refused(&matter, &refusal))?;
-                self.http.body(&matter, response, FILE_LIMIT_BYTES).await
-            }
-            Span::Range { offset, length } => {
-                let refused = |refusal: &Refusal| self.refused(&matter, refusal);
-                http::read_range(&self.http, &matter, offset, length, refused, |range| download(Some(range))).await
-            }
-        }
+        http::read(&self.http, &matter, span, refused, ask).await
     }
 
     async fn write(&self, name: FileName, bytes: Bytes) -> Result<(), Fault> {

@@ -17,11 +17,11 @@ use base64::prelude::BASE64_STANDARD as BASE64;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use model::{ExposeSecret as _, Fault, FaultKind, Secret};
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, HeaderMap, HeaderValue, LOCATION, RANGE, RETRY_AFTER};
 use reqwest::{Method, Request, Response, StatusCode, Url};
 
 use crate::pace::flow::{Flow, Wait};
-use crate::{FILE_LIMIT_BYTES, TlsAccess};
+use crate::{FILE_LIMIT_BYTES, Span, TlsAccess};
 
 /// How much of an upload is handed to the connection between two signs of life.
 const UPLOAD_STEP_BYTES: usize = 128 << 10;
@@ -242,9 +242,37 @@ pub(crate) fn upload(request: &mut Request, bytes: Bytes) {
         Some(reqwest::Body::wrap(Upload { rest: bytes, flow: Flow::current(), granted: 0, wait: None }));
 }
 
-/// Exactly `length` bytes from `offset`, by whatever request `ask` makes of a `Range` header. A server that does not
-/// know ranges answers with everything, which is cut here.
-pub(crate) async fn read_range<F>(
+/// The bytes of a file, by whatever request `ask` makes of a `Range` header; of none where all are wanted.
+pub(crate) async fn read<F>(
+    http: &HttpClient,
+    matter: &Matter,
+    span: Span,
+    refused: impl FnOnce(&Refusal) -> Fault,
+    ask: impl FnOnce(Option<HeaderValue>) -> F,
+) -> Result<Bytes, Fault>
+where
+    F: Future<Output = Result<Result<Response, Refusal>, Fault>>,
+{
+    match span {
+        Span::Whole => {
+            let response = ask(None).await?.map_err(|refusal| refused(&refusal))?;
+            http.body(matter, response, FILE_LIMIT_BYTES).await
+        }
+        Span::Range { offset, length } => {
+            read_range(http, matter, offset, length, refused, |range| ask(Some(range))).await
+        }
+    }
+}
+
+/// Puts a range into a request.
+pub(crate) fn with_range(request: &mut Request, range: Option<HeaderValue>) {
+    if let Some(range) = range {
+        request.headers_mut().insert(RANGE, range);
+    }
+}
+
+/// Exactly `length` bytes from `offset`. A server that does not know ranges answers with everything, which is cut here.
+async fn read_range<F>(
     http: &HttpClient,
     matter: &Matter,
     offset: u64,

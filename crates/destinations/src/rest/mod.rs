@@ -12,12 +12,12 @@ use bytes::Bytes;
 use format::{FileKind, FileName};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use model::{Fault, FaultKind, Id};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RANGE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
 use sha2::{Digest as _, Sha256};
 
 use crate::http::{self, HttpClient, Matter, Refusal};
-use crate::{Access, Destination, FILE_LIMIT_BYTES, Limits, Listed, RestLocation, Span};
+use crate::{Access, Destination, Limits, Listed, RestLocation, Span};
 
 /// The type of a listing with sizes.
 const LISTING_V2: &str = "application/vnd.x.restic.rest.v2";
@@ -188,23 +188,9 @@ impl Destination for RestServer {
     async fn read(&self, name: FileName, span: Span) -> Result<Bytes, Fault> {
         let matter = Matter::new("read", name.path());
         let path = url_path(name);
-        let Span::Range { offset, length } = span else {
-            let response = self.ask_plainly(&matter, Method::GET, &path).await?;
-            return self.http.body(&matter, response, FILE_LIMIT_BYTES).await;
-        };
-        http::read_range(
-            &self.http,
-            &matter,
-            offset,
-            length,
-            |refusal| self.http.refused(&matter, refusal),
-            |range| {
-                self.ask(&matter, Method::GET, &path, move |request| {
-                    request.headers_mut().insert(RANGE, range);
-                })
-            },
-        )
-        .await
+        let refused = |refusal: &Refusal| self.http.refused(&matter, refusal);
+        let ask = |range| self.ask(&matter, Method::GET, &path, |request| http::with_range(request, range));
+        http::read(&self.http, &matter, span, refused, ask).await
     }
 
     async fn write(&self, name: FileName, bytes: Bytes) -> Result<(), Fault> {

@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::answers::{NoPage, ServerError};
 use crate::http::{self, HttpClient, Matter, Refusal};
-use crate::{Access, Destination, FILE_LIMIT_BYTES, Limits, Listed, S3Location, Span};
+use crate::{Access, Destination, Limits, Listed, S3Location, Span};
 
 /// What S3 leaves as it is in a path; in a query, `/` is encoded too.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -323,21 +323,12 @@ impl Destination for S3Bucket {
     async fn read(&self, name: FileName, span: Span) -> Result<Bytes, Fault> {
         let matter = Matter::new("read", name.path());
         let key = self.key(name);
-        let Span::Range { offset, length } = span else {
-            let response = self.ask_plainly(&matter, Method::GET, &key).await?;
-            return self.http.body(&matter, response, FILE_LIMIT_BYTES).await;
+        let refused = |refusal: &Refusal| self.refused(&matter, refusal);
+        let ask = |range: Option<HeaderValue>| {
+            let header = range.map(|range| (RANGE, range));
+            self.ask(&matter, Method::GET, &key, Outgoing { header, ..Outgoing::default() })
         };
-        http::read_range(
-            &self.http,
-            &matter,
-            offset,
-            length,
-            |refusal| self.refused(&matter, refusal),
-            |range| {
-                self.ask(&matter, Method::GET, &key, Outgoing { header: Some((RANGE, range)), ..Outgoing::default() })
-            },
-        )
-        .await
+        http::read(&self.http, &matter, span, refused, ask).await
     }
 
     async fn write(&self, name: FileName, bytes: Bytes) -> Result<(), Fault> {

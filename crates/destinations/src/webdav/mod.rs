@@ -20,12 +20,12 @@ use bytes::Bytes;
 use format::{FileKind, FileName};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use model::{ExposeSecret as _, Fault, FaultKind, Id};
-use reqwest::header::{AUTHORIZATION, HeaderValue, RANGE, WWW_AUTHENTICATE};
+use reqwest::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, Response, StatusCode, Url};
 
 use self::nextcloud::UploadsFolder;
 use crate::http::{self, HttpClient, Matter, Refusal};
-use crate::{Access, Destination, FILE_LIMIT_BYTES, Limits, Listed, Span, WebdavLocation};
+use crate::{Access, Destination, Limits, Listed, Span, WebdavLocation};
 
 /// How many folders are looked at or made at one time.
 const FOLDERS_AT_ONCE: usize = 8;
@@ -208,33 +208,15 @@ impl Destination for WebdavFolder {
     async fn read(&self, name: FileName, span: Span) -> Result<Bytes, Fault> {
         let matter = Matter::new("read", name.path());
         let url = self.url(&matter, &name.path())?;
-        let (offset, length) = match span {
-            // sabre/dav, and so Nextcloud, takes `bytes=0-0` for everything and says so in a way that is wrong.
-            Span::Range { offset: 0, length: 1 } => {
-                let whole = self.read(name, Span::Whole).await?;
-                let damaged =
-                    || self.http.fault(FaultKind::Damaged, &matter, "1 byte was asked for and the file is empty");
-                return if whole.is_empty() { Err(damaged()) } else { Ok(whole.slice(..1)) };
-            }
-            Span::Range { offset, length } => (offset, length),
-            Span::Whole => {
-                let response = self.ask_plainly(&matter, Method::GET, url).await?;
-                return self.http.body(&matter, response, FILE_LIMIT_BYTES).await;
-            }
-        };
-        http::read_range(
-            &self.http,
-            &matter,
-            offset,
-            length,
-            |refusal| self.refused(&matter, refusal),
-            |range| {
-                self.ask(&matter, Method::GET, url, move |request| {
-                    request.headers_mut().insert(RANGE, range);
-                })
-            },
-        )
-        .await
+        // sabre/dav, and so Nextcloud, takes `bytes=0-0` for everything and says so in a way that is wrong.
+        if span == (Span::Range { offset: 0, length: 1 }) {
+            let whole = self.read(name, Span::Whole).await?;
+            let damaged = || self.http.fault(FaultKind::Damaged, &matter, "1 byte was asked for and the file is empty");
+            return if whole.is_empty() { Err(damaged()) } else { Ok(whole.slice(..1)) };
+        }
+        let refused = |refusal: &Refusal| self.refused(&matter, refusal);
+        let ask = |range| self.ask(&matter, Method::GET, url, |request| http::with_range(request, range));
+        http::read(&self.http, &matter, span, refused, ask).await
     }
 
     async fn write(&self, name: FileName, bytes: Bytes) -> Result<(), Fault> {

@@ -16,6 +16,7 @@ use super::WebdavFolder;
 use super::folders;
 use super::upload::{self, Taken};
 use crate::http::{self, Matter, Refusal};
+use crate::temporary;
 
 /// A larger file goes up in parts.
 pub(super) const LARGEST_SINGLE_BYTES: u64 = 10 << 20;
@@ -58,7 +59,8 @@ impl WebdavFolder {
         if !uploads.swept.swap(true, Ordering::Relaxed) {
             self.sweep_uploads(uploads).await;
         }
-        let folder = below(self, matter, &uploads.url, &format!("{FOLDER_PREFIX}{:016x}/", upload::random()))?;
+        let random = temporary::random().map_err(|error| self.http.fault(FaultKind::Failing, matter, error))?;
+        let folder = below(self, matter, &uploads.url, &format!("{FOLDER_PREFIX}{random}/"))?;
         let done = self.put_parts_and_join(matter, &folder, target, bytes).await;
         if !matches!(done, Ok(Ok(()))) {
             // Joining removes the folder; after a failure that is left to us, as a courtesy.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use format::FileName;
-use model::{Fault, FaultKind, Id};
+use model::{Fault, FaultKind};
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use sha2::{Digest as _, Sha256};
@@ -19,12 +19,8 @@ use super::folders;
 use super::{WebdavFolder, nextcloud};
 use crate::around::progress::Progress;
 use crate::http::{self, Matter, Refusal};
-use crate::{Destination as _, Span};
+use crate::{Destination as _, Span, temporary};
 
-/// Between a name and the random part of its temporary sibling, as in local folders.
-const TEMPORARY_MARK: &str = "-tmp-t";
-/// A temporary file that was not touched for a day belongs to no living process.
-const LEFTOVER_AGE_SECONDS: i64 = 24 * 60 * 60;
 /// The folder that gives its maker the right to store the config.
 const CLAIM: &str = "config-tmp-claim/";
 /// How long another's claim is respected: it is held for one rename.
@@ -44,12 +40,18 @@ pub(super) enum Taken {
 impl WebdavFolder {
     /// Stores a file that is named by its hash.
     pub(super) async fn write_named(&self, matter: &Matter, name: FileName, bytes: Bytes) -> Result<(), Fault> {
-        let temporary = temporary_name(name);
+        let temporary = self.temporary_name(matter, name)?;
         let mut stored = self.upload(matter, &temporary, bytes).await;
         if stored.is_ok() {
             stored = self.give_name(matter, &temporary, name).await;
         }
         self.tidied(matter, &temporary, stored).await
+    }
+
+    /// A name beside `name` that nobody else uses and no listing shows.
+    fn temporary_name(&self, matter: &Matter, name: FileName) -> Result<String, Fault> {
+        let suffix = temporary::suffix().map_err(|error| self.http.fault(FaultKind::Failing, matter, error))?;
+        Ok(format!("{}{suffix}", name.path()))
     }
 
     /// Renames an upload, and settles what it means when that is refused.
@@ -84,7 +86,7 @@ impl WebdavFolder {
         if let Some(verdict) = self.stored_config(matter, &bytes).await? {
             return verdict;
         }
-        let temporary = temporary_name(FileName::CONFIG);
+        let temporary = self.temporary_name(matter, FileName::CONFIG)?;
         let mut stored = self.upload(matter, &temporary, bytes.clone()).await;
         if stored.is_ok() {
             stored = self.claim_and_rename(matter, &temporary, &bytes).await;
@@ -268,26 +270,13 @@ pub(super) fn header_value(place: &WebdavFolder, matter: &Matter, text: &str) ->
     HeaderValue::from_str(text).map_err(|error| place.http.fault(FaultKind::Misconfigured, matter, error))
 }
 
-/// A name beside `name` that nobody else uses and no listing shows.
-fn temporary_name(name: FileName) -> String {
-    format!("{}{TEMPORARY_MARK}{:016x}", name.path(), random())
-}
-
-/// Any number; without randomness from the system, the process and its age are what tells two uploads apart.
-pub(super) fn random() -> u64 {
-    getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()))
-}
-
 /// Whether it is a temporary file of a process that is gone.
 pub(super) fn is_leftover(member: &Member, now_seconds: Option<i64>) -> bool {
-    let is_ours = member.name.split_once(TEMPORARY_MARK).is_some_and(|(stem, random)| {
-        stem.parse::<Id>().is_ok() && random.len() == 16 && random.bytes().all(|b| b.is_ascii_hexdigit())
-    });
-    is_ours && is_stale(member, now_seconds)
+    temporary::is_one(&member.name) && is_stale(member, now_seconds)
 }
 
 /// Whether it was not touched for a day, by the server's own clock.
 pub(super) fn is_stale(member: &Member, now_seconds: Option<i64>) -> bool {
     let age = now_seconds.zip(member.modified_seconds).map(|(now, modified)| now.saturating_sub(modified));
-    age.is_some_and(|age| LEFTOVER_AGE_SECONDS < age)
+    age.is_some_and(|age| temporary::LEFTOVER_AGE_SECONDS < age)
 }
