@@ -16,6 +16,8 @@ pub struct Access {
     pub rest: RestAccess,
     /// For buckets.
     pub s3: S3Access,
+    /// For Azure's blob storage.
+    pub azure: AzureAccess,
     /// For Dropbox.
     pub dropbox: DropboxAccess,
     /// For WebDAV servers.
@@ -60,6 +62,21 @@ pub struct S3Access {
     pub bucket_in_path: Option<bool>,
     /// The class in which packs of data are stored; everything else is in the bucket's usual one.
     pub storage_class: Option<String>,
+}
+
+/// The account of containers, what lets us in, and where Azure is.
+#[derive(Debug, Clone, Default)]
+pub struct AzureAccess {
+    /// The name of the account.
+    pub account_name: Option<String>,
+    /// The account's key.
+    pub account_key: Option<Secret>,
+    /// A shared access signature, used where there is no key.
+    pub account_sas: Option<Secret>,
+    /// What follows `ACCOUNT.blob.`; without it, `core.windows.net`.
+    pub endpoint_suffix: Option<String>,
+    /// The whole address of the account's blobs, instead of one made of account and suffix.
+    pub endpoint: Option<String>,
 }
 
 /// The application that a Dropbox let in, and where Dropbox is.
@@ -157,6 +174,12 @@ impl From<RestAccess> for Access {
 impl From<S3Access> for Access {
     fn from(s3: S3Access) -> Self {
         Self { s3, ..Self::default() }
+    }
+}
+
+impl From<AzureAccess> for Access {
+    fn from(azure: AzureAccess) -> Self {
+        Self { azure, ..Self::default() }
     }
 }
 

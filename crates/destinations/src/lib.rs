@@ -7,6 +7,8 @@
 
 mod access;
 mod around;
+mod azure;
+mod bucket;
 mod dropbox;
 mod http;
 pub mod limits;
@@ -32,15 +34,17 @@ use format::{FileKind, FileName};
 use model::{Fault, Id};
 
 pub use access::{
-    Access, DropboxAccess, LocalAccess, RcloneAccess, RestAccess, S3Access, SshAccess, TlsAccess, WebdavAccess,
+    Access, AzureAccess, DropboxAccess, LocalAccess, RcloneAccess, RestAccess, S3Access, SshAccess, TlsAccess,
+    WebdavAccess,
 };
 pub use around::{Crowding, Metering, Pacing, RetryListener, RetryNotice, Retrying, Stalling};
+pub use azure::AzureContainer;
 pub use dropbox::DropboxFolder;
 pub use limits::Limits;
 pub use local::LocalFolder;
 pub use location::{
-    DropboxLocation, LocalLocation, Location, LocationError, RcloneLocation, RestLocation, S3Location, SshPlace,
-    WebdavLocation,
+    BucketPlace, DropboxLocation, LocalLocation, Location, LocationError, RcloneLocation, RestLocation, S3Location,
+    SshPlace, WebdavLocation,
 };
 pub use pace::{Pace, Rates, Timetable, TimetableError};
 pub use rest::RestServer;
@@ -90,6 +94,7 @@ pub fn open_on(location: &Location, access: &Access, terms: Terms) -> Result<Arc
         }
         Location::Rest(rest) => Arc::new(RestServer::new(rest, access, &limits)?),
         Location::S3(s3) => Arc::new(S3Bucket::new(s3, access, &limits)?),
+        Location::Azure(place) => Arc::new(AzureContainer::new(place, access, &limits)?),
         Location::Dropbox(dropbox) => Arc::new(DropboxFolder::new(dropbox, access, &limits)?),
         Location::Webdav(webdav) => Arc::new(WebdavFolder::new(webdav, access, &limits)?),
         Location::Sftp(place) => Arc::new(SftpFolder::new(place, &access.ssh, &limits)?),
@@ -97,11 +102,10 @@ pub fn open_on(location: &Location, access: &Access, terms: Terms) -> Result<Arc
         Location::Rclone(remote) => Arc::new(rclone::open(remote, &access.rclone)?),
     };
     let watched: Arc<dyn Destination> = Arc::new(Stalling::new(place, limits.stall()));
-    // What speaks through `http`, and SFTP, meters its steps.
+    // What speaks through `http`, and SFTP, meters its steps; the others are handed whole files.
     let metering = match location {
-        Location::Rest(_) | Location::S3(_) | Location::Dropbox(_) | Location::Webdav(_) => Metering::ByStep,
-        Location::Sftp(_) | Location::Rclone(_) => Metering::ByStep,
         Location::Local(_) | Location::Rsync(_) => Metering::ByFile,
+        _ => Metering::ByStep,
     };
     let paced = match pace.filter(|pace| !pace.rates.are_unlimited()) {
         Some(pace) => Arc::new(Pacing::new(watched, &pace, metering)),

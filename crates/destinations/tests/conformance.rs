@@ -1,5 +1,5 @@
 //! One suite, every kind of destination, each on the real thing: a disk, restic's REST server (with TLS and
-//! passwords, version 2 and version 1 of its listings), Ceph's S3 gateway, Apache's and sabre's WebDAV, OpenSSH. What is
+//! passwords, version 2 and version 1 of its listings), Ceph's S3 gateway, Microsoft's emulator of Azure, Apache's and sabre's WebDAV, OpenSSH. What is
 //! not installed is skipped aloud.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -10,13 +10,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use destinations::{
-    Access, Destination, DropboxAccess, Limits, Location, RcloneAccess, RetryListener, S3Access, SshAccess, TlsAccess,
-    open_heard,
+    Access, AzureAccess, Destination, DropboxAccess, Limits, Location, RcloneAccess, RetryListener, S3Access,
+    SshAccess, TlsAccess, open_heard,
 };
 use format::{FileKind, FileName};
 use model::Secret;
 use suite::{Plant, Subject, passes};
-use testkit::{CephServer, DropboxServer, MemoryFolder, RestServer, RestServerOptions, SshServer, SshServerOptions};
+use testkit::{
+    AzureServer, CephServer, DropboxServer, MemoryFolder, RestServer, RestServerOptions, SshServer, SshServerOptions,
+};
 use testkit::{WebdavKind, WebdavOptions, WebdavServer};
 
 fn plant_in(root: PathBuf) -> Plant {
@@ -110,6 +112,23 @@ async fn sabre_dav_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stand_in_for_nextcloud_conforms() {
     a_webdav_server_conforms(WebdavKind::Nextcloud).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn azures_own_emulator_conforms() {
+    let Some(server) = AzureServer::start() else { return };
+    let access = AzureAccess {
+        account_name: Some(AzureServer::ACCOUNT.to_owned()),
+        account_key: Some(Secret::from(AzureServer::KEY)),
+        endpoint: Some(server.endpoint.clone()),
+        ..AzureAccess::default()
+    };
+    let destination = opened("azure:box:/a folder/of+plus & ümlauts", &access.into());
+    // Some of the suite looks before anything was made, and a container is not made by looking.
+    destination.create().await.unwrap();
+    let put = server.planter("box");
+    let plant = Box::new(move |path: &str, bytes: &[u8]| put(&format!("a folder/of+plus & ümlauts/{path}"), bytes));
+    passes(&Subject { destination, plant, has_folders: false }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use destinations::{Access, Destination, Limits, Location, RestServer, S3Access, S3Bucket, Span, Stalling};
+use destinations::{Access, AzureAccess, AzureContainer, Destination, Limits, Location};
+use destinations::{RestServer, S3Access, S3Bucket, Span, Stalling};
 use format::{FileKind, FileName};
 use model::{Fault, FaultKind, Id, Secret};
 use scripted::{Act, Asked, Scripted, answer};
@@ -15,10 +16,22 @@ use scripted::{Act, Asked, Scripted, answer};
 const PASSWORD: &str = "hush-hush-9f3";
 const S3_KEY: &str = "s3-secret-77aa";
 const S3_TOKEN: &str = "s3-token-55bb";
+const AZURE_KEY: &str = "YXp1cmUtc2VjcmV0";
 
-/// The place behind `server`, of both kinds, without retries.
-fn places(server: &Scripted) -> [Arc<dyn Destination>; 2] {
-    [rest(server), s3(server)]
+/// The place behind `server`, of every kind, without retries.
+fn places(server: &Scripted) -> [Arc<dyn Destination>; 3] {
+    [rest(server), s3(server), azure(server)]
+}
+
+fn azure(server: &Scripted) -> Arc<dyn Destination> {
+    let Location::Azure(location) = "azure:bucket:/pre".parse().unwrap() else { panic!("azure") };
+    let access = AzureAccess {
+        account_name: Some("account".to_owned()),
+        account_key: Some(Secret::from(AZURE_KEY)),
+        endpoint: Some(format!("http://{}/", server.address)),
+        ..AzureAccess::default()
+    };
+    Arc::new(AzureContainer::new(&location, &access.into(), &Limits::default()).unwrap())
 }
 
 fn rest(server: &Scripted) -> Arc<dyn Destination> {
@@ -59,7 +72,7 @@ async fn faults_of_all_verbs(place: &dyn Destination) -> Vec<Fault> {
 
 fn shows_no_secret(place: &dyn Destination, fault: &Fault) {
     let shown = format!("{fault} {fault:?} {:?} {place:?} {}", fault.hint(), place.place());
-    for secret in [PASSWORD, S3_KEY, S3_TOKEN, "Basic ", "AWS4-HMAC"] {
+    for secret in [PASSWORD, S3_KEY, S3_TOKEN, AZURE_KEY, "Basic ", "AWS4-HMAC", "SharedKey"] {
         assert!(!shown.contains(secret), "`{secret}` is in: {shown}");
     }
     let encoded = "Ym9iOmh1c2gtaHVzaC05ZjM"; // user and password in base 64

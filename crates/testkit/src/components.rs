@@ -66,9 +66,17 @@ pub fn webdav_rootfs() -> Option<PathBuf> {
 
 /// The Python of this machine, which runs a stand-in.
 pub fn python() -> Option<PathBuf> {
-    let folders = variable("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&folders).map(|folder| folder.join("python3")).find(|path| path.exists());
-    needed("python3", found.unwrap_or_else(|| PathBuf::from("/usr/bin/python3")))
+    on_search_path("python3")
+}
+
+/// The Node.js of this machine, which runs Azurite.
+pub fn node() -> Option<PathBuf> {
+    on_search_path("node")
+}
+
+/// Azurite's program for blobs.
+pub fn azurite() -> Option<PathBuf> {
+    needed("azurite", home().join("azurite/node_modules/azurite/dist/src/blob/main.js"))
 }
 
 /// The folder with Dropbox's own client library for Python.
@@ -80,6 +88,12 @@ pub fn dropbox_library() -> Option<PathBuf> {
 /// An emulator of processors that this machine is not; x86-64 machines only.
 pub fn qemu() -> Option<PathBuf> {
     needed("qemu-user", home().join("qemu/qemu-x86_64"))
+}
+
+fn on_search_path(name: &str) -> Option<PathBuf> {
+    let folders = variable("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.exists());
+    needed(name, found.unwrap_or_else(|| Path::new("/usr/bin").join(name)))
 }
 
 fn needed(name: &str, path: PathBuf) -> Option<PathBuf> {

@@ -6,6 +6,7 @@
 //! | [`process`] | servers that never outlive their test, programs that never run for ever |
 //! | [`RestServer`], [`RcloneServer`], [`CephServer`] | restic's REST server, rclone's, and Ceph's S3 gateway on free loopback ports |
 //! | [`WebdavServer`] | Apache's mod_dav, sabre/dav on PHP, and a stand-in for Nextcloud made of sabre/dav |
+//! | [`AzureServer`] | Azurite, Microsoft's own emulator of Azure's blob storage |
 //! | [`DropboxServer`] | a stand-in for Dropbox, which Dropbox's own client library takes for Dropbox |
 //! | [`SshServer`] | OpenSSH with accounts of its own, for SFTP and rsync |
 //! | [`store_server`] | the product's own storage server, as the program that ships |
@@ -27,6 +28,7 @@
 //! Nothing here is ever part of the product, and no crate imports this one except for its tests. A failed preparation
 //! panics with the reason: a test that cannot prepare its ground has nothing else to do.
 
+mod azure;
 mod ceph;
 mod certificate;
 pub mod components;
@@ -52,6 +54,7 @@ pub mod store_server;
 pub mod traced;
 mod webdav;
 
+pub use azure::AzureServer;
 pub use ceph::{Bucket, CephServer};
 pub use certificate::{CertificateFiles, CertificateFlaw, make_certificate};
 pub use dropbox::DropboxServer;

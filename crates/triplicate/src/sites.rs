@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use config::{Config, SecretReference};
 use destinations::settings::{self, SettingError, Value};
 use destinations::{
-    Access, DropboxAccess, Location, LocationError, RcloneAccess, RestAccess, S3Access, Settings, Site, SshAccess,
-    TlsAccess, WebdavAccess,
+    Access, AzureAccess, DropboxAccess, Location, LocationError, RcloneAccess, RestAccess, S3Access, Settings, Site,
+    SshAccess, TlsAccess, WebdavAccess,
 };
 use model::Secret;
 
@@ -100,6 +100,13 @@ fn from_environment() -> Settings {
             session_token: secret(environment::AWS_TOKEN),
             region: environment::AWS_REGION.into_iter().find_map(environment::text),
             ..S3Access::default()
+        },
+        azure: AzureAccess {
+            account_name: environment::text(environment::AZURE_NAME),
+            account_key: secret(environment::AZURE_KEY),
+            account_sas: secret(environment::AZURE_SAS),
+            endpoint_suffix: environment::text(environment::AZURE_SUFFIX),
+            ..AzureAccess::default()
         },
         dropbox: DropboxAccess {
             app_key: environment::text(environment::DROPBOX_APP_KEY),

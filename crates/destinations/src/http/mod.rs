@@ -1,4 +1,4 @@
-//! The one room that speaks HTTP; the rooms for REST and S3 say what to ask and what an answer means.
+//! The one room that speaks HTTP; the rooms for REST, S3 and their like say what to ask and what an answer means.
 //!
 //! Rules that hold for every request: no redirect is followed (credentials would follow it), a body is read up to a
 //! limit and counted as progress in both directions, an answer that broke off is a fault, and no text that leaves
@@ -229,6 +229,15 @@ fn proxy_at(text: &str) -> Result<reqwest::Proxy, String> {
     reqwest::Proxy::all(url).map_err(|_| wrong())
 }
 
+/// The address of a service that was set instead of the usual one.
+pub(crate) fn endpoint(text: &str) -> Result<Url, String> {
+    let wrong = || "the endpoint is not an address like `https://host:8080/`".to_owned();
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    let is_plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    let has_host = matches!(url.scheme(), "http" | "https") && url.host_str().is_some_and(|host| !host.is_empty());
+    if is_plain && has_host && url.password().is_none() { Ok(url) } else { Err(wrong()) }
+}
+
 /// A request for `url`; what is wrong with it shows when it is sent.
 pub(crate) fn request(method: Method, url: Url) -> Request {
     Request::new(method, url)
@@ -360,12 +369,20 @@ fn shown_origin(url: &Url) -> String {
 
 /// The first words of a server's explanation, fit for one line; nothing when it is a page.
 fn reason(body: &str) -> String {
-    let text = body.trim();
+    let text = body.trim_start_matches('\u{feff}').trim();
     if text.starts_with('<') {
         return String::new();
     }
     let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     one_line.chars().filter(|c| !c.is_control()).take(REASON_LIMIT_CHARS).collect()
+}
+
+/// A server's error as it is shown: the word that programs branch on, then the words for people.
+pub(crate) fn words_of(code: &str, message: &str) -> String {
+    match reason(message) {
+        message if message.is_empty() => format!("`{}`", reason(code)),
+        message => format!("`{}`, {message}", reason(code)),
+    }
 }
 
 /// How long the server asked us to wait: seconds, or a date that is compared with the server's own.

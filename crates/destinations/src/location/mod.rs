@@ -4,6 +4,7 @@
 //! `Display` nor in `Debug` nor in the error of a URL that could not be understood. The forms are restic's, so that
 //! what works in `RESTIC_REPOSITORY` works here. Nothing in this room touches a disk or a network.
 
+mod bucket;
 mod dropbox;
 mod local;
 mod rclone;
@@ -18,6 +19,7 @@ use std::str::FromStr;
 
 use model::{Fault, FaultKind};
 
+pub use bucket::BucketPlace;
 pub use dropbox::DropboxLocation;
 pub use local::LocalLocation;
 pub use rclone::RcloneLocation;
@@ -29,7 +31,7 @@ use words::Misread;
 pub(crate) use words::redact;
 
 /// Kinds that restic or rclone users may name and that this version cannot reach.
-const KINDS_NOT_SPOKEN: &[&str] = &["b2", "gs", "azure", "swift", "opendal", "ftp", "ftps"];
+const KINDS_NOT_SPOKEN: &[&str] = &["b2", "gs", "swift", "opendal", "ftp", "ftps"];
 
 /// The address of one copy.
 #[derive(Clone)]
@@ -40,6 +42,8 @@ pub enum Location {
     Rest(RestLocation),
     /// A bucket, or a part of one, behind an S3 interface.
     S3(S3Location),
+    /// A container of Azure's blob storage, or a part of one.
+    Azure(BucketPlace),
     /// A folder in a Dropbox.
     Dropbox(DropboxLocation),
     /// A folder of a server that speaks WebDAV, Nextcloud among them.
@@ -64,15 +68,19 @@ pub struct LocationError {
     pub hint: &'static str,
 }
 
-const HINT_FORMS: &str = "write a path, `rest:https://user@host/path/`, `s3:https://endpoint/bucket/prefix`, `webdav:https://user@host/path/`, `sftp:user@host:/path`, `rsync:user@host:/path` or `rclone:remote:path`; `./` before a name with a colon";
+const HINT_FORMS: &str = "write a path, `rest:https://user@host/path/`, `s3:https://endpoint/bucket/prefix`, `webdav:https://user@host/path/`, `azure:container:/path`, `sftp:user@host:/path`, `rsync:user@host:/path` or `rclone:remote:path`; `./` before a name with a colon";
+
+const HINT_AZURE: &str =
+    "write `azure:container:/path`; the keys come from `AZURE_ACCOUNT_NAME` and `AZURE_ACCOUNT_KEY`";
 
 impl Location {
-    /// The word for its kind: `local`, `rest`, `s3`, `sftp`, `rsync`, `rclone`.
+    /// The word for its kind, which addresses begin with: `local`, `rest`, `s3`, `azure`, `sftp` and so on.
     pub fn kind(&self) -> &'static str {
         match self {
             Location::Local(_) => "local",
             Location::Rest(_) => "rest",
             Location::S3(_) => "s3",
+            Location::Azure(_) => "azure",
             Location::Dropbox(_) => "dropbox",
             Location::Webdav(_) => "webdav",
             Location::Sftp(_) => "sftp",
@@ -87,6 +95,7 @@ impl Location {
             Location::Local(_) => None,
             Location::Rest(rest) => rest.base.host_str(),
             Location::S3(s3) => s3.endpoint.host_str(),
+            Location::Azure(_) => Some("blob.core.windows.net"),
             Location::Dropbox(_) => Some("dropbox.com"),
             Location::Webdav(webdav) => webdav.base.host_str(),
             Location::Sftp(place) | Location::Rsync(place) => Some(&place.host),
@@ -122,6 +131,7 @@ impl FromStr for Location {
             "local" => Ok(Location::Local(LocalLocation::of(rest))),
             "rest" => RestLocation::parse(rest).map(Location::Rest).map_err(misread),
             "s3" => S3Location::parse(rest).map(Location::S3).map_err(misread),
+            "azure" => BucketPlace::parse(rest, HINT_AZURE).map(Location::Azure).map_err(misread),
             "dropbox" => DropboxLocation::parse(rest).map(Location::Dropbox).map_err(misread),
             "webdav" => WebdavLocation::parse(rest).map(Location::Webdav).map_err(misread),
             "sftp" => SshPlace::parse(rest).map(Location::Sftp).map_err(misread),
@@ -152,6 +162,7 @@ impl fmt::Display for Location {
             Location::Local(local) => write!(f, "{local}"),
             Location::Rest(rest) => write!(f, "{rest}"),
             Location::S3(s3) => write!(f, "{s3}"),
+            Location::Azure(place) => write!(f, "azure:{place}"),
             Location::Dropbox(dropbox) => write!(f, "{dropbox}"),
             Location::Webdav(webdav) => write!(f, "{webdav}"),
             Location::Sftp(place) => write!(f, "sftp:{place}"),
@@ -186,6 +197,9 @@ mod tests {
             ("rest:https://host", "rest:https://host/"),
             ("rest:https://bob@host/a/b", "rest:https://bob@host/a/b/"),
             ("rest:https://bob:hush@host/a/", "rest:https://bob:***@host/a/"),
+            ("azure:box:/a/b c/", "azure:box:/a/b c"),
+            ("azure:box:a", "azure:box:/a"),
+            ("azure:$root:/", "azure:$root:/"),
             ("dropbox:/", "dropbox:/"),
             ("dropbox:/a/b c/", "dropbox:/a/b c"),
             ("webdav:https://host", "webdav:https://host/"),
@@ -227,6 +241,12 @@ mod tests {
             ("rest:http+unix:///run/x.sock", "unix sockets"),
             ("s3:https://host", "bucket is missing"),
             ("dropbox:a/b", "begins with a slash"),
+            ("azure:", "bucket is missing"),
+            ("azure:a/b:/c", "name of a bucket"),
+            ("azure:..:/c", "name of a bucket"),
+            ("azure:a:/b//c", "empty part"),
+            ("azure:a:/../c", "empty part"),
+            ("azure:a:/b\\c", "backslash"),
             ("dropbox:", "begins with a slash"),
             ("dropbox:/a//b", "empty part"),
             ("dropbox:/a/../b", "empty part"),

@@ -3,7 +3,7 @@
 use super::{Setting, Slot};
 
 /// The kinds that are reached over HTTP.
-const OVER_HTTP: &[&str] = &["dropbox", "rest", "s3", "webdav"];
+const OVER_HTTP: &[&str] = &["azure", "dropbox", "rest", "s3", "webdav"];
 
 /// Every setting of every kind.
 pub const ALL: &[Setting] = &[
@@ -108,6 +108,36 @@ pub const ALL: &[Setting] = &[
         kinds: &["local"],
         meaning: "A file on the disk, absolute or in the folder above the copy's; without it the disk is not mounted",
         slot: Slot::Text(|settings| &mut settings.access.local.marker),
+    },
+    Setting {
+        name: "account_name",
+        kinds: &["azure"],
+        meaning: "The name of the account",
+        slot: Slot::Text(|settings| &mut settings.access.azure.account_name),
+    },
+    Setting {
+        name: "account_key",
+        kinds: &["azure"],
+        meaning: "The account's key",
+        slot: Slot::Secret(|settings| &mut settings.access.azure.account_key),
+    },
+    Setting {
+        name: "account_sas",
+        kinds: &["azure"],
+        meaning: "A shared access signature; a key wins",
+        slot: Slot::Secret(|settings| &mut settings.access.azure.account_sas),
+    },
+    Setting {
+        name: "endpoint_suffix",
+        kinds: &["azure"],
+        meaning: "What follows `ACCOUNT.blob.`; without it, `core.windows.net`",
+        slot: Slot::Text(|settings| &mut settings.access.azure.endpoint_suffix),
+    },
+    Setting {
+        name: "endpoint",
+        kinds: &["azure"],
+        meaning: "The whole address of the account's blobs, for servers that only speak as Azure does",
+        slot: Slot::Text(|settings| &mut settings.access.azure.endpoint),
     },
     Setting {
         name: "app_key",
