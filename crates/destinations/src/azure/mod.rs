@@ -111,7 +111,9 @@ impl AzureContainer {
             fault.kind = kind;
         }
         if !error.code.is_empty() {
-            fault.cause = format!("{}: {}", fault.cause, http::words_of(&error.code, &error.message));
+            // The lines behind the first one name the request, which helps nobody here.
+            let message = error.message.lines().next().unwrap_or_default();
+            fault.cause = format!("{}: {}", fault.cause, http::words_of(&error.code, message));
         }
         fault
     }
