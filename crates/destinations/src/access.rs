@@ -18,6 +18,8 @@ pub struct Access {
     pub s3: S3Access,
     /// For Azure's blob storage.
     pub azure: AzureAccess,
+    /// For Google Cloud Storage.
+    pub google: GoogleAccess,
     /// For Dropbox.
     pub dropbox: DropboxAccess,
     /// For WebDAV servers.
@@ -76,6 +78,19 @@ pub struct AzureAccess {
     /// What follows `ACCOUNT.blob.`; without it, `core.windows.net`.
     pub endpoint_suffix: Option<String>,
     /// The whole address of the account's blobs, instead of one made of account and suffix.
+    pub endpoint: Option<String>,
+}
+
+/// Who we are for Google, and where its storage is.
+#[derive(Debug, Clone, Default)]
+pub struct GoogleAccess {
+    /// The content of a file of credentials, of a service account or of a user.
+    pub credentials: Option<Secret>,
+    /// A token that somebody else fetched, used instead of credentials and never renewed.
+    pub access_token: Option<Secret>,
+    /// The project in which a missing bucket is made; without it, the one of the service account.
+    pub project_id: Option<String>,
+    /// Another server than Google's own.
     pub endpoint: Option<String>,
 }
 
@@ -180,6 +195,12 @@ impl From<S3Access> for Access {
 impl From<AzureAccess> for Access {
     fn from(azure: AzureAccess) -> Self {
         Self { azure, ..Self::default() }
+    }
+}
+
+impl From<GoogleAccess> for Access {
+    fn from(google: GoogleAccess) -> Self {
+        Self { google, ..Self::default() }
     }
 }
 

@@ -10,10 +10,12 @@ mod around;
 mod azure;
 mod bucket;
 mod dropbox;
+mod gs;
 mod http;
 pub mod limits;
 mod local;
 mod location;
+mod oauth;
 mod pace;
 mod program;
 mod rclone;
@@ -34,12 +36,13 @@ use format::{FileKind, FileName};
 use model::{Fault, Id};
 
 pub use access::{
-    Access, AzureAccess, DropboxAccess, LocalAccess, RcloneAccess, RestAccess, S3Access, SshAccess, TlsAccess,
-    WebdavAccess,
+    Access, AzureAccess, DropboxAccess, GoogleAccess, LocalAccess, RcloneAccess, RestAccess, S3Access, SshAccess,
+    TlsAccess, WebdavAccess,
 };
 pub use around::{Crowding, Metering, Pacing, RetryListener, RetryNotice, Retrying, Stalling};
 pub use azure::AzureContainer;
 pub use dropbox::DropboxFolder;
+pub use gs::GoogleBucket;
 pub use limits::Limits;
 pub use local::LocalFolder;
 pub use location::{
@@ -95,6 +98,7 @@ pub fn open_on(location: &Location, access: &Access, terms: Terms) -> Result<Arc
         Location::Rest(rest) => Arc::new(RestServer::new(rest, access, &limits)?),
         Location::S3(s3) => Arc::new(S3Bucket::new(s3, access, &limits)?),
         Location::Azure(place) => Arc::new(AzureContainer::new(place, access, &limits)?),
+        Location::Google(place) => Arc::new(GoogleBucket::new(place, access, &limits)?),
         Location::Dropbox(dropbox) => Arc::new(DropboxFolder::new(dropbox, access, &limits)?),
         Location::Webdav(webdav) => Arc::new(WebdavFolder::new(webdav, access, &limits)?),
         Location::Sftp(place) => Arc::new(SftpFolder::new(place, &access.ssh, &limits)?),

@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use destinations::{
-    Access, AzureAccess, Destination, DropboxAccess, Limits, Location, RcloneAccess, RetryListener, S3Access,
-    SshAccess, TlsAccess, open_heard,
+    Access, AzureAccess, Destination, DropboxAccess, GoogleAccess, Limits, Location, RcloneAccess, RetryListener,
+    S3Access, SshAccess, TlsAccess, open_heard,
 };
 use format::{FileKind, FileName};
 use model::Secret;
 use suite::{Plant, Subject, passes};
 use testkit::{
-    AzureServer, CephServer, DropboxServer, MemoryFolder, RestServer, RestServerOptions, SshServer, SshServerOptions,
+    AzureServer, CephServer, DropboxServer, GoogleServer, MemoryFolder, RestServer, RestServerOptions, SshServer,
+    SshServerOptions,
 };
 use testkit::{WebdavKind, WebdavOptions, WebdavServer};
 
@@ -128,6 +129,21 @@ async fn azures_own_emulator_conforms() {
     destination.create().await.unwrap();
     let put = server.planter("box");
     let plant = Box::new(move |path: &str, bytes: &[u8]| put(&format!("a folder/of+plus & ümlauts/{path}"), bytes));
+    passes(&Subject { destination, plant, has_folders: false }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stand_in_for_google_conforms() {
+    let Some(server) = GoogleServer::start() else { return };
+    let access = GoogleAccess {
+        credentials: Some(Secret::from(server.credentials.clone())),
+        endpoint: Some(server.url.clone()),
+        ..GoogleAccess::default()
+    };
+    let destination = opened("gs:box:/a folder/of+plus & ümlauts", &access.into());
+    // Some of the suite looks before anything was made, and a bucket is not made by looking.
+    destination.create().await.unwrap();
+    let plant = plant_in(server.data_dir.join("box/a folder/of+plus & ümlauts"));
     passes(&Subject { destination, plant, has_folders: false }).await;
 }
 

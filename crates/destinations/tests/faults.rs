@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use destinations::{Access, AzureAccess, AzureContainer, Destination, Limits, Location};
+use destinations::{Access, AzureAccess, AzureContainer, Destination, GoogleAccess, GoogleBucket, Limits, Location};
 use destinations::{RestServer, S3Access, S3Bucket, Span, Stalling};
 use format::{FileKind, FileName};
 use model::{Fault, FaultKind, Id, Secret};
@@ -16,11 +16,23 @@ use scripted::{Act, Asked, Scripted, answer};
 const PASSWORD: &str = "hush-hush-9f3";
 const S3_KEY: &str = "s3-secret-77aa";
 const S3_TOKEN: &str = "s3-token-55bb";
+const GOOGLE_TOKEN: &str = "google-token-33cc";
 const AZURE_KEY: &str = "YXp1cmUtc2VjcmV0";
 
 /// The place behind `server`, of every kind, without retries.
-fn places(server: &Scripted) -> [Arc<dyn Destination>; 3] {
-    [rest(server), s3(server), azure(server)]
+fn places(server: &Scripted) -> [Arc<dyn Destination>; 4] {
+    [rest(server), s3(server), azure(server), google(server)]
+}
+
+fn google(server: &Scripted) -> Arc<dyn Destination> {
+    let Location::Google(location) = "gs:bucket:/pre".parse().unwrap() else { panic!("gs") };
+    let access = GoogleAccess {
+        access_token: Some(Secret::from(GOOGLE_TOKEN)),
+        project_id: Some("project".to_owned()),
+        endpoint: Some(format!("http://{}/", server.address)),
+        ..GoogleAccess::default()
+    };
+    Arc::new(GoogleBucket::new(&location, &access.into(), &Limits::default()).unwrap())
 }
 
 fn azure(server: &Scripted) -> Arc<dyn Destination> {
@@ -72,7 +84,7 @@ async fn faults_of_all_verbs(place: &dyn Destination) -> Vec<Fault> {
 
 fn shows_no_secret(place: &dyn Destination, fault: &Fault) {
     let shown = format!("{fault} {fault:?} {:?} {place:?} {}", fault.hint(), place.place());
-    for secret in [PASSWORD, S3_KEY, S3_TOKEN, AZURE_KEY, "Basic ", "AWS4-HMAC", "SharedKey"] {
+    for secret in [PASSWORD, S3_KEY, S3_TOKEN, AZURE_KEY, GOOGLE_TOKEN, "Basic ", "AWS4-HMAC", "SharedKey"] {
         assert!(!shown.contains(secret), "`{secret}` is in: {shown}");
     }
     let encoded = "Ym9iOmh1c2gtaHVzaC05ZjM"; // user and password in base 64

@@ -80,7 +80,7 @@ pub fn make_certificate(folder: &Path, flaw: CertificateFlaw) -> io::Result<Cert
 }
 
 /// RFC 7468's text form: lines of 64.
-fn pem(label: &str, der: &[u8]) -> String {
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let encoded = STANDARD.encode(der);
     let mut text = format!("-----BEGIN {label}-----\n");
     for (index, character) in encoded.chars().enumerate() {

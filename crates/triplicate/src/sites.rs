@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use config::{Config, SecretReference};
 use destinations::settings::{self, SettingError, Value};
 use destinations::{
-    Access, AzureAccess, DropboxAccess, Location, LocationError, RcloneAccess, RestAccess, S3Access, Settings, Site,
-    SshAccess, TlsAccess, WebdavAccess,
+    Access, AzureAccess, DropboxAccess, GoogleAccess, Location, LocationError, RcloneAccess, RestAccess, S3Access,
+    Settings, Site, SshAccess, TlsAccess, WebdavAccess,
 };
 use model::Secret;
 
@@ -51,6 +51,10 @@ pub(crate) fn plain(location: Location, global: &Global) -> Result<Site, Failure
     let mut settings = from_environment();
     if matches!(location, Location::Sftp(_) | Location::Rsync(_)) {
         ssh::let_in(&mut settings.access.ssh)?;
+    }
+    if let (Location::Google(_), Some(path)) = (&location, environment::path(environment::GOOGLE_CREDENTIALS)) {
+        let file = SecretReference::File(path).resolve().map_err(|error| Failure::failed(error.to_string()))?;
+        settings.access.google.credentials = Some(file);
     }
     for_all(&mut settings, global);
     Ok(Site { location, settings })
@@ -107,6 +111,11 @@ fn from_environment() -> Settings {
             account_sas: secret(environment::AZURE_SAS),
             endpoint_suffix: environment::text(environment::AZURE_SUFFIX),
             ..AzureAccess::default()
+        },
+        google: GoogleAccess {
+            access_token: secret(environment::GOOGLE_TOKEN),
+            project_id: environment::text(environment::GOOGLE_PROJECT),
+            ..GoogleAccess::default()
         },
         dropbox: DropboxAccess {
             app_key: environment::text(environment::DROPBOX_APP_KEY),

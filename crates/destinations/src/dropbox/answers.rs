@@ -1,17 +1,9 @@
-//! What Dropbox says in JSON, as pure functions: tokens, metadata, pages of listings, errors.
+//! What Dropbox says in JSON, as pure functions: metadata, pages of listings, errors.
 //!
 //! A page counts only when it says whether more follows and where. Words that are not known stay what the status says.
 
 use model::FaultKind;
 use serde::Deserialize;
-
-/// A fresh access token.
-#[derive(Deserialize)]
-pub(crate) struct Token {
-    pub(crate) access_token: String,
-    /// For how long it is good.
-    pub(crate) expires_in: u64,
-}
 
 /// A file as Dropbox describes it.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -69,8 +61,6 @@ impl ServerError {
                 "no_write_permission"
                 | "missing_scope"
                 | "access_denied"
-                | "invalid_grant"
-                | "invalid_client"
                 | "email_unverified"
                 | "user_suspended"
                 | "expired_access_token"
@@ -107,8 +97,7 @@ pub(crate) fn parse_error(body: &str) -> ServerError {
     let mut tags = Vec::new();
     let mut next = value.get("error");
     while let Some(error) = next.filter(|_| tags.len() < TAGS_LIMIT) {
-        // At the token's door an error is a word, everywhere else an object with a tag.
-        let Some(tag) = error.as_str().or_else(|| error.get(".tag")?.as_str()) else {
+        let Some(tag) = error.get(".tag").and_then(serde_json::Value::as_str) else {
             next = error.get("reason");
             continue;
         };
@@ -145,11 +134,6 @@ mod tests {
                 r#"{"error":{"reason":{".tag":"too_many_requests"},"retry_after":300}}"#,
                 "too_many_requests",
                 Some(FaultKind::Failing),
-            ),
-            (
-                r#"{"error":"invalid_grant","error_description":"refresh token is invalid or revoked"}"#,
-                "invalid_grant",
-                Some(FaultKind::Denied),
             ),
             (
                 r#"{"error":{".tag":"lookup_failed","lookup_failed":{".tag":"incorrect_offset","correct_offset":4}}}"#,

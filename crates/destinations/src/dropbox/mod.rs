@@ -5,7 +5,6 @@
 //! small letters. A listing is a chain of pages that may also tell of removals meanwhile, and may have to begin again.
 
 mod answers;
-mod token;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -14,14 +13,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use format::{FileKind, FileName};
 use model::{Fault, FaultKind, Id};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 
 use self::answers::{Entry, Page};
-use self::token::Tokens;
 use crate::http::{self, HttpClient, Matter, Refusal};
+use crate::oauth::{self, Tokens};
 use crate::{Access, Destination, DropboxLocation, Limits, Listed, Span};
 
 const API: &str = "https://api.dropboxapi.com/";
@@ -69,13 +67,9 @@ impl DropboxFolder {
             Url::parse(text).map_err(|error| misconfigured(format!("`{text}` is no address of Dropbox: {error}")))
         };
         let api = parsed(&dropbox.api_url, API)?;
-        let tokens = Tokens {
-            url: api.join("oauth2/token").map_err(|error| misconfigured(error.to_string()))?,
-            app_key: app_key.clone(),
-            app_secret: dropbox.app_secret.clone(),
-            refresh_token: refresh_token.clone(),
-            current: Mutex::default(),
-        };
+        let url = api.join("oauth2/token").map_err(|error| misconfigured(error.to_string()))?;
+        let (id, secret, token) = (app_key.clone(), dropbox.app_secret.clone(), refresh_token.clone());
+        let tokens = Tokens::fetched(url, move || Ok(oauth::renewal(&id, secret.as_ref(), &token)));
         Ok(Self {
             http: HttpClient::new(place.clone(), &access.tls, limits.connections)?,
             content: parsed(&dropbox.content_url, CONTENT)?,
@@ -89,7 +83,6 @@ impl DropboxFolder {
         format!("{}/{}", self.root, name.path())
     }
 
-    /// Asks with a token, and once more with a new one when that is what was wrong.
     async fn ask(
         &self,
         matter: &Matter,
@@ -98,20 +91,12 @@ impl DropboxFolder {
         change: impl Fn(&mut reqwest::Request),
     ) -> Result<Result<Response, Refusal>, Fault> {
         let url = base.join(route).map_err(|error| self.http.fault(FaultKind::Misconfigured, matter, error))?;
-        let mut is_second = false;
-        loop {
-            let token = self.tokens.header(&self.http, matter).await?;
+        let request = || {
             let mut request = http::request(Method::POST, url.clone());
-            request.headers_mut().insert(AUTHORIZATION, token.clone());
             change(&mut request);
-            match self.http.ask(matter, request).await? {
-                Err(refusal) if refusal.status == StatusCode::UNAUTHORIZED && !is_second => {
-                    self.tokens.forget(&token).await;
-                    is_second = true;
-                }
-                answer => return Ok(answer),
-            }
-        }
+            request
+        };
+        self.tokens.ask(&self.http, matter, request).await
     }
 
     /// A request whose question and answer are JSON.

@@ -6,6 +6,7 @@
 
 mod trust;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -246,9 +247,15 @@ pub(crate) fn request(method: Method, url: Url) -> Request {
 /// Gives a request a body of known length whose progress is seen. The length is always told: of an empty body the
 /// client would say nothing, which some servers refuse.
 pub(crate) fn upload(request: &mut Request, bytes: Bytes) {
-    request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-    *request.body_mut() =
-        Some(reqwest::Body::wrap(Upload { rest: bytes, flow: Flow::current(), granted: 0, wait: None }));
+    upload_parts(request, [bytes]);
+}
+
+/// The same with a body of several parts, one behind the other.
+pub(crate) fn upload_parts(request: &mut Request, parts: impl IntoIterator<Item = Bytes>) {
+    let rest: VecDeque<Bytes> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    let upload = Upload { rest, flow: Flow::current(), granted: 0, wait: None };
+    request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(upload.length()));
+    *request.body_mut() = Some(reqwest::Body::wrap(upload));
 }
 
 /// The bytes of a file, by whatever request `ask` makes of a `Range` header; of none where all are wanted.
@@ -417,11 +424,18 @@ fn chain(error: &reqwest::Error) -> String {
 
 /// Bytes on their way up, in steps.
 struct Upload {
-    rest: Bytes,
+    /// What is left; no part of it is empty.
+    rest: VecDeque<Bytes>,
     flow: Flow,
     /// How many bytes go next, once there was their `wait`.
     granted: usize,
     wait: Option<Wait>,
+}
+
+impl Upload {
+    fn length(&self) -> u64 {
+        self.rest.iter().map(|part| part.len() as u64).sum()
+    }
 }
 
 impl Body for Upload {
@@ -433,18 +447,19 @@ impl Body for Upload {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let this = self.get_mut();
-        if this.rest.is_empty() {
-            return Poll::Ready(None);
-        }
+        let Some(part) = this.rest.front_mut() else { return Poll::Ready(None) };
         if this.granted == 0 {
-            this.granted = this.rest.len().min(this.flow.upload_step_bytes(UPLOAD_STEP_BYTES));
+            this.granted = part.len().min(this.flow.upload_step_bytes(UPLOAD_STEP_BYTES));
             this.wait = this.flow.upload(this.granted);
         }
         if let Some(wait) = &mut this.wait {
             ready!(wait.as_mut().poll(context));
             this.wait = None;
         }
-        let step = this.rest.split_to(std::mem::take(&mut this.granted));
+        let step = part.split_to(std::mem::take(&mut this.granted));
+        if part.is_empty() {
+            this.rest.pop_front();
+        }
         this.flow.note();
         Poll::Ready(Some(Ok(Frame::data(step))))
     }
@@ -454,7 +469,7 @@ impl Body for Upload {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.len() as u64)
+        SizeHint::with_exact(self.length())
     }
 }
 

@@ -31,7 +31,7 @@ use words::Misread;
 pub(crate) use words::redact;
 
 /// Kinds that restic or rclone users may name and that this version cannot reach.
-const KINDS_NOT_SPOKEN: &[&str] = &["b2", "gs", "swift", "opendal", "ftp", "ftps"];
+const KINDS_NOT_SPOKEN: &[&str] = &["b2", "swift", "opendal", "ftp", "ftps"];
 
 /// The address of one copy.
 #[derive(Clone)]
@@ -44,6 +44,8 @@ pub enum Location {
     S3(S3Location),
     /// A container of Azure's blob storage, or a part of one.
     Azure(BucketPlace),
+    /// A bucket of Google Cloud Storage, or a part of one.
+    Google(BucketPlace),
     /// A folder in a Dropbox.
     Dropbox(DropboxLocation),
     /// A folder of a server that speaks WebDAV, Nextcloud among them.
@@ -68,10 +70,12 @@ pub struct LocationError {
     pub hint: &'static str,
 }
 
-const HINT_FORMS: &str = "write a path, `rest:https://user@host/path/`, `s3:https://endpoint/bucket/prefix`, `webdav:https://user@host/path/`, `azure:container:/path`, `sftp:user@host:/path`, `rsync:user@host:/path` or `rclone:remote:path`; `./` before a name with a colon";
+const HINT_FORMS: &str = "write a path, `rest:https://user@host/path/`, `s3:https://endpoint/bucket/prefix`, `webdav:https://user@host/path/`, `azure:container:/path`, `gs:bucket:/path`, `sftp:user@host:/path`, `rsync:user@host:/path` or `rclone:remote:path`; `./` before a name with a colon";
 
 const HINT_AZURE: &str =
     "write `azure:container:/path`; the keys come from `AZURE_ACCOUNT_NAME` and `AZURE_ACCOUNT_KEY`";
+const HINT_GOOGLE: &str =
+    "write `gs:bucket:/path`; the key of the service account comes from `GOOGLE_APPLICATION_CREDENTIALS`";
 
 impl Location {
     /// The word for its kind, which addresses begin with: `local`, `rest`, `s3`, `azure`, `sftp` and so on.
@@ -81,6 +85,7 @@ impl Location {
             Location::Rest(_) => "rest",
             Location::S3(_) => "s3",
             Location::Azure(_) => "azure",
+            Location::Google(_) => "gs",
             Location::Dropbox(_) => "dropbox",
             Location::Webdav(_) => "webdav",
             Location::Sftp(_) => "sftp",
@@ -96,6 +101,7 @@ impl Location {
             Location::Rest(rest) => rest.base.host_str(),
             Location::S3(s3) => s3.endpoint.host_str(),
             Location::Azure(_) => Some("blob.core.windows.net"),
+            Location::Google(_) => Some("storage.googleapis.com"),
             Location::Dropbox(_) => Some("dropbox.com"),
             Location::Webdav(webdav) => webdav.base.host_str(),
             Location::Sftp(place) | Location::Rsync(place) => Some(&place.host),
@@ -132,6 +138,7 @@ impl FromStr for Location {
             "rest" => RestLocation::parse(rest).map(Location::Rest).map_err(misread),
             "s3" => S3Location::parse(rest).map(Location::S3).map_err(misread),
             "azure" => BucketPlace::parse(rest, HINT_AZURE).map(Location::Azure).map_err(misread),
+            "gs" => BucketPlace::parse(rest, HINT_GOOGLE).map(Location::Google).map_err(misread),
             "dropbox" => DropboxLocation::parse(rest).map(Location::Dropbox).map_err(misread),
             "webdav" => WebdavLocation::parse(rest).map(Location::Webdav).map_err(misread),
             "sftp" => SshPlace::parse(rest).map(Location::Sftp).map_err(misread),
@@ -163,6 +170,7 @@ impl fmt::Display for Location {
             Location::Rest(rest) => write!(f, "{rest}"),
             Location::S3(s3) => write!(f, "{s3}"),
             Location::Azure(place) => write!(f, "azure:{place}"),
+            Location::Google(place) => write!(f, "gs:{place}"),
             Location::Dropbox(dropbox) => write!(f, "{dropbox}"),
             Location::Webdav(webdav) => write!(f, "{webdav}"),
             Location::Sftp(place) => write!(f, "sftp:{place}"),
@@ -200,6 +208,8 @@ mod tests {
             ("azure:box:/a/b c/", "azure:box:/a/b c"),
             ("azure:box:a", "azure:box:/a"),
             ("azure:$root:/", "azure:$root:/"),
+            ("gs:bucket:/a/b/", "gs:bucket:/a/b"),
+            ("gs:bucket_1.example", "gs:bucket_1.example:/"),
             ("dropbox:/", "dropbox:/"),
             ("dropbox:/a/b c/", "dropbox:/a/b c"),
             ("webdav:https://host", "webdav:https://host/"),

@@ -3,7 +3,7 @@
 use super::{Setting, Slot};
 
 /// The kinds that are reached over HTTP.
-const OVER_HTTP: &[&str] = &["azure", "dropbox", "rest", "s3", "webdav"];
+const OVER_HTTP: &[&str] = &["azure", "dropbox", "gs", "rest", "s3", "webdav"];
 
 /// Every setting of every kind.
 pub const ALL: &[Setting] = &[
@@ -138,6 +138,30 @@ pub const ALL: &[Setting] = &[
         kinds: &["azure"],
         meaning: "The whole address of the account's blobs, for servers that only speak as Azure does",
         slot: Slot::Text(|settings| &mut settings.access.azure.endpoint),
+    },
+    Setting {
+        name: "credentials",
+        kinds: &["gs"],
+        meaning: "The JSON file of a service account, or of a user, as Google gives it out",
+        slot: Slot::Secret(|settings| &mut settings.access.google.credentials),
+    },
+    Setting {
+        name: "access_token",
+        kinds: &["gs"],
+        meaning: "A token that was fetched already; it wins, and is not renewed",
+        slot: Slot::Secret(|settings| &mut settings.access.google.access_token),
+    },
+    Setting {
+        name: "project_id",
+        kinds: &["gs"],
+        meaning: "The project in which a missing bucket is made; without it, the one of the service account",
+        slot: Slot::Text(|settings| &mut settings.access.google.project_id),
+    },
+    Setting {
+        name: "endpoint",
+        kinds: &["gs"],
+        meaning: "Another server than Google's own",
+        slot: Slot::Text(|settings| &mut settings.access.google.endpoint),
     },
     Setting {
         name: "app_key",
