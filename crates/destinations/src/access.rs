@@ -18,6 +18,8 @@ pub struct Access {
     pub s3: S3Access,
     /// For Azure's blob storage.
     pub azure: AzureAccess,
+    /// For Backblaze B2.
+    pub b2: B2Access,
     /// For Google Cloud Storage.
     pub google: GoogleAccess,
     /// For Dropbox.
@@ -78,6 +80,17 @@ pub struct AzureAccess {
     /// What follows `ACCOUNT.blob.`; without it, `core.windows.net`.
     pub endpoint_suffix: Option<String>,
     /// The whole address of the account's blobs, instead of one made of account and suffix.
+    pub endpoint: Option<String>,
+}
+
+/// The key to buckets of B2, and where B2 is.
+#[derive(Debug, Clone, Default)]
+pub struct B2Access {
+    /// The id of the key.
+    pub account_id: Option<String>,
+    /// The key.
+    pub account_key: Option<Secret>,
+    /// Another server than Backblaze's own.
     pub endpoint: Option<String>,
 }
 
@@ -201,6 +214,12 @@ impl From<AzureAccess> for Access {
 impl From<GoogleAccess> for Access {
     fn from(google: GoogleAccess) -> Self {
         Self { google, ..Self::default() }
+    }
+}
+
+impl From<B2Access> for Access {
+    fn from(b2: B2Access) -> Self {
+        Self { b2, ..Self::default() }
     }
 }
 

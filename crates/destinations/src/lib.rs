@@ -8,6 +8,7 @@
 mod access;
 mod around;
 mod azure;
+mod b2;
 mod bucket;
 mod dropbox;
 mod gs;
@@ -36,11 +37,12 @@ use format::{FileKind, FileName};
 use model::{Fault, Id};
 
 pub use access::{
-    Access, AzureAccess, DropboxAccess, GoogleAccess, LocalAccess, RcloneAccess, RestAccess, S3Access, SshAccess,
-    TlsAccess, WebdavAccess,
+    Access, AzureAccess, B2Access, DropboxAccess, GoogleAccess, LocalAccess, RcloneAccess, RestAccess, S3Access,
+    SshAccess, TlsAccess, WebdavAccess,
 };
 pub use around::{Crowding, Metering, Pacing, RetryListener, RetryNotice, Retrying, Stalling};
 pub use azure::AzureContainer;
+pub use b2::B2Bucket;
 pub use dropbox::DropboxFolder;
 pub use gs::GoogleBucket;
 pub use limits::Limits;
@@ -98,6 +100,7 @@ pub fn open_on(location: &Location, access: &Access, terms: Terms) -> Result<Arc
         Location::Rest(rest) => Arc::new(RestServer::new(rest, access, &limits)?),
         Location::S3(s3) => Arc::new(S3Bucket::new(s3, access, &limits)?),
         Location::Azure(place) => Arc::new(AzureContainer::new(place, access, &limits)?),
+        Location::B2(place) => Arc::new(B2Bucket::new(place, access, &limits)?),
         Location::Google(place) => Arc::new(GoogleBucket::new(place, access, &limits)?),
         Location::Dropbox(dropbox) => Arc::new(DropboxFolder::new(dropbox, access, &limits)?),
         Location::Webdav(webdav) => Arc::new(WebdavFolder::new(webdav, access, &limits)?),

@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use destinations::{
-    Access, AzureAccess, Destination, DropboxAccess, GoogleAccess, Limits, Location, RcloneAccess, RetryListener,
-    S3Access, SshAccess, TlsAccess, open_heard,
+    Access, AzureAccess, B2Access, Destination, DropboxAccess, GoogleAccess, Limits, Location, RcloneAccess,
+    RetryListener, S3Access, SshAccess, TlsAccess, open_heard,
 };
 use format::{FileKind, FileName};
 use model::Secret;
 use suite::{Plant, Subject, passes};
 use testkit::{
-    AzureServer, CephServer, DropboxServer, GoogleServer, MemoryFolder, RestServer, RestServerOptions, SshServer,
-    SshServerOptions,
+    AzureServer, B2Server, CephServer, DropboxServer, GoogleServer, MemoryFolder, RestServer, RestServerOptions,
+    SshServer, SshServerOptions,
 };
 use testkit::{WebdavKind, WebdavOptions, WebdavServer};
 
@@ -144,6 +144,22 @@ async fn a_stand_in_for_google_conforms() {
     // Some of the suite looks before anything was made, and a bucket is not made by looking.
     destination.create().await.unwrap();
     let plant = plant_in(server.data_dir.join("box/a folder/of+plus & ümlauts"));
+    passes(&Subject { destination, plant, has_folders: false }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stand_in_for_b2_conforms() {
+    let Some(server) = B2Server::start() else { return };
+    let access = B2Access {
+        account_id: Some(B2Server::KEY_ID.to_owned()),
+        account_key: Some(Secret::from(B2Server::KEY)),
+        endpoint: Some(server.url.clone()),
+    };
+    let destination = opened("b2:bucket:a folder/of+plus & ümlauts", &access.into());
+    // Some of the suite looks before anything was made, and a bucket is not made by looking.
+    destination.create().await.unwrap();
+    let put = server.planter("bucket");
+    let plant = Box::new(move |path: &str, bytes: &[u8]| put(&format!("a folder/of+plus & ümlauts/{path}"), bytes));
     passes(&Subject { destination, plant, has_folders: false }).await;
 }
 

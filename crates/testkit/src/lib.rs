@@ -7,7 +7,7 @@
 //! | [`RestServer`], [`RcloneServer`], [`CephServer`] | restic's REST server, rclone's, and Ceph's S3 gateway on free loopback ports |
 //! | [`WebdavServer`] | Apache's mod_dav, sabre/dav on PHP, and a stand-in for Nextcloud made of sabre/dav |
 //! | [`AzureServer`] | Azurite, Microsoft's own emulator of Azure's blob storage |
-//! | [`GoogleServer`] | a stand-in for Google Cloud Storage, which rclone takes for the real one |
+//! | [`GoogleServer`], [`B2Server`] | stand-ins for Google Cloud Storage and Backblaze B2, which rclone takes for the real ones |
 //! | [`DropboxServer`] | a stand-in for Dropbox, which Dropbox's own client library takes for Dropbox |
 //! | [`SshServer`] | OpenSSH with accounts of its own, for SFTP and rsync |
 //! | [`store_server`] | the product's own storage server, as the program that ships |
@@ -72,5 +72,5 @@ pub use rclone_server::RcloneServer;
 pub use rest_server::{RestServer, RestServerOptions};
 pub use seed::{SEED_VARIABLE, seed, skip};
 pub use ssh_server::{SshServer, SshServerOptions};
-pub use stand_in::GoogleServer;
+pub use stand_in::{B2Server, GoogleServer};
 pub use webdav::{WebdavKind, WebdavOptions, WebdavServer};

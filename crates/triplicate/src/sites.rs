@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use config::{Config, SecretReference};
 use destinations::settings::{self, SettingError, Value};
 use destinations::{
-    Access, AzureAccess, DropboxAccess, GoogleAccess, Location, LocationError, RcloneAccess, RestAccess, S3Access,
-    Settings, Site, SshAccess, TlsAccess, WebdavAccess,
+    Access, AzureAccess, B2Access, DropboxAccess, GoogleAccess, Location, LocationError, RcloneAccess, RestAccess,
+    S3Access, Settings, Site, SshAccess, TlsAccess, WebdavAccess,
 };
 use model::Secret;
 
@@ -111,6 +111,11 @@ fn from_environment() -> Settings {
             account_sas: secret(environment::AZURE_SAS),
             endpoint_suffix: environment::text(environment::AZURE_SUFFIX),
             ..AzureAccess::default()
+        },
+        b2: B2Access {
+            account_id: environment::text(environment::B2_KEY_NAME),
+            account_key: secret(environment::B2_KEY),
+            ..B2Access::default()
         },
         google: GoogleAccess {
             access_token: secret(environment::GOOGLE_TOKEN),

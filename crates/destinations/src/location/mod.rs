@@ -31,7 +31,7 @@ use words::Misread;
 pub(crate) use words::redact;
 
 /// Kinds that restic or rclone users may name and that this version cannot reach.
-const KINDS_NOT_SPOKEN: &[&str] = &["b2", "swift", "opendal", "ftp", "ftps"];
+const KINDS_NOT_SPOKEN: &[&str] = &["swift", "opendal", "ftp", "ftps"];
 
 /// The address of one copy.
 #[derive(Clone)]
@@ -44,6 +44,8 @@ pub enum Location {
     S3(S3Location),
     /// A container of Azure's blob storage, or a part of one.
     Azure(BucketPlace),
+    /// A bucket of Backblaze B2, or a part of one.
+    B2(BucketPlace),
     /// A bucket of Google Cloud Storage, or a part of one.
     Google(BucketPlace),
     /// A folder in a Dropbox.
@@ -70,10 +72,11 @@ pub struct LocationError {
     pub hint: &'static str,
 }
 
-const HINT_FORMS: &str = "write a path, `rest:https://user@host/path/`, `s3:https://endpoint/bucket/prefix`, `webdav:https://user@host/path/`, `azure:container:/path`, `gs:bucket:/path`, `sftp:user@host:/path`, `rsync:user@host:/path` or `rclone:remote:path`; `./` before a name with a colon";
+const HINT_FORMS: &str = "write a path, `rest:https://user@host/path/`, `s3:https://endpoint/bucket/prefix`, `webdav:https://user@host/path/`, `azure:container:/path`, `gs:bucket:/path`, `b2:bucket:path`, `sftp:user@host:/path`, `rsync:user@host:/path` or `rclone:remote:path`; `./` before a name with a colon";
 
 const HINT_AZURE: &str =
     "write `azure:container:/path`; the keys come from `AZURE_ACCOUNT_NAME` and `AZURE_ACCOUNT_KEY`";
+const HINT_B2: &str = "write `b2:bucket:path`; the key comes from `B2_ACCOUNT_ID` and `B2_ACCOUNT_KEY`";
 const HINT_GOOGLE: &str =
     "write `gs:bucket:/path`; the key of the service account comes from `GOOGLE_APPLICATION_CREDENTIALS`";
 
@@ -85,6 +88,7 @@ impl Location {
             Location::Rest(_) => "rest",
             Location::S3(_) => "s3",
             Location::Azure(_) => "azure",
+            Location::B2(_) => "b2",
             Location::Google(_) => "gs",
             Location::Dropbox(_) => "dropbox",
             Location::Webdav(_) => "webdav",
@@ -101,6 +105,7 @@ impl Location {
             Location::Rest(rest) => rest.base.host_str(),
             Location::S3(s3) => s3.endpoint.host_str(),
             Location::Azure(_) => Some("blob.core.windows.net"),
+            Location::B2(_) => Some("backblazeb2.com"),
             Location::Google(_) => Some("storage.googleapis.com"),
             Location::Dropbox(_) => Some("dropbox.com"),
             Location::Webdav(webdav) => webdav.base.host_str(),
@@ -138,6 +143,7 @@ impl FromStr for Location {
             "rest" => RestLocation::parse(rest).map(Location::Rest).map_err(misread),
             "s3" => S3Location::parse(rest).map(Location::S3).map_err(misread),
             "azure" => BucketPlace::parse(rest, HINT_AZURE).map(Location::Azure).map_err(misread),
+            "b2" => BucketPlace::parse(rest, HINT_B2).map(Location::B2).map_err(misread),
             "gs" => BucketPlace::parse(rest, HINT_GOOGLE).map(Location::Google).map_err(misread),
             "dropbox" => DropboxLocation::parse(rest).map(Location::Dropbox).map_err(misread),
             "webdav" => WebdavLocation::parse(rest).map(Location::Webdav).map_err(misread),
@@ -170,6 +176,7 @@ impl fmt::Display for Location {
             Location::Rest(rest) => write!(f, "{rest}"),
             Location::S3(s3) => write!(f, "{s3}"),
             Location::Azure(place) => write!(f, "azure:{place}"),
+            Location::B2(place) => write!(f, "b2:{place}"),
             Location::Google(place) => write!(f, "gs:{place}"),
             Location::Dropbox(dropbox) => write!(f, "{dropbox}"),
             Location::Webdav(webdav) => write!(f, "{webdav}"),
@@ -208,6 +215,8 @@ mod tests {
             ("azure:box:/a/b c/", "azure:box:/a/b c"),
             ("azure:box:a", "azure:box:/a"),
             ("azure:$root:/", "azure:$root:/"),
+            ("b2:bucket:a/b", "b2:bucket:/a/b"),
+            ("b2:bucket", "b2:bucket:/"),
             ("gs:bucket:/a/b/", "gs:bucket:/a/b"),
             ("gs:bucket_1.example", "gs:bucket_1.example:/"),
             ("dropbox:/", "dropbox:/"),
@@ -238,7 +247,7 @@ mod tests {
         for (text, why) in [
             ("", "empty"),
             ("local:", "path is missing"),
-            ("b2:bucket", "does not speak `b2:`"),
+            ("swift:bucket", "does not speak `swift:`"),
             ("sftp:user@host", "path is missing"),
             ("rsync:user@host::module", "daemon of rsync"),
             ("rclone:", "remote is missing"),

@@ -3,7 +3,7 @@
 use super::{Setting, Slot};
 
 /// The kinds that are reached over HTTP.
-const OVER_HTTP: &[&str] = &["azure", "dropbox", "gs", "rest", "s3", "webdav"];
+const OVER_HTTP: &[&str] = &["azure", "b2", "dropbox", "gs", "rest", "s3", "webdav"];
 
 /// Every setting of every kind.
 pub const ALL: &[Setting] = &[
@@ -138,6 +138,24 @@ pub const ALL: &[Setting] = &[
         kinds: &["azure"],
         meaning: "The whole address of the account's blobs, for servers that only speak as Azure does",
         slot: Slot::Text(|settings| &mut settings.access.azure.endpoint),
+    },
+    Setting {
+        name: "account_id",
+        kinds: &["b2"],
+        meaning: "The id of the key",
+        slot: Slot::Text(|settings| &mut settings.access.b2.account_id),
+    },
+    Setting {
+        name: "account_key",
+        kinds: &["b2"],
+        meaning: "The key",
+        slot: Slot::Secret(|settings| &mut settings.access.b2.account_key),
+    },
+    Setting {
+        name: "endpoint",
+        kinds: &["b2"],
+        meaning: "Another server than Backblaze's own",
+        slot: Slot::Text(|settings| &mut settings.access.b2.endpoint),
     },
     Setting {
         name: "credentials",

@@ -2,19 +2,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
 
 use rcgen::{KeyPair, PKCS_RSA_SHA256, PublicKeyData as _, RsaKeySize};
 
 use super::StandIn;
 use crate::certificate::pem;
-use crate::components;
-use crate::process::{Ended, run};
+use crate::process::Ended;
 
 const SCRIPT: &str = include_str!("google.py");
 const EMAIL: &str = "tester@project.example";
-const CLIENT_LIMIT_SECONDS: u64 = 120;
 
 /// The stand-in at work; dropping it stops it and removes what it held.
 #[derive(Debug)]
@@ -61,27 +57,16 @@ impl GoogleServer {
     }
 
     /// Runs rclone with the remote `cloud` on it; none when that is not installed.
-    ///
-    /// # Panics
-    /// When it cannot be run.
     pub fn rclone(&self, arguments: &[&str]) -> Option<Ended> {
-        let program = components::rclone()?;
-        let mut command = Command::new(program);
-        command.args(["--config", "/dev/null", "--retries", "1", "--low-level-retries", "1"]).args(arguments);
+        let endpoint = format!("{}storage/v1/", self.url);
         let settings = [
             ("TYPE", "google cloud storage"),
-            ("ENDPOINT", &format!("{}storage/v1/", self.url)),
+            ("ENDPOINT", endpoint.as_str()),
             ("SERVICE_ACCOUNT_CREDENTIALS", &self.credentials),
             ("PROJECT_NUMBER", Self::PROJECT),
             ("BUCKET_POLICY_ONLY", "true"),
         ];
-        for (name, value) in settings {
-            command.env(format!("RCLONE_CONFIG_CLOUD_{name}"), value);
-        }
-        match run(&mut command, Duration::from_secs(CLIENT_LIMIT_SECONDS)) {
-            Ok(ended) => Some(ended),
-            Err(error) => panic!("cannot run rclone: {error}"),
-        }
+        StandIn::rclone(&settings, arguments)
     }
 }
 

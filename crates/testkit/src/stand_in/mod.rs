@@ -1,19 +1,25 @@
 //! Stand-ins for services of which no package registry has a server: scripts that follow the services' documentation,
 //! each checked by a client of somebody else's. Tests and documents call them stand-ins.
 
+mod b2;
 mod google;
 
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
+pub use b2::B2Server;
 pub use google::GoogleServer;
 
 use crate::components;
-use crate::process::{Server, ServerPlan};
+use crate::process::{Ended, Server, ServerPlan, run};
 
 /// What the scripts have in common.
 const DOOR: &str = include_str!("door.py");
+
+const CLIENT_LIMIT_SECONDS: u64 = 120;
 
 /// A script at work.
 #[derive(Debug)]
@@ -55,6 +61,22 @@ impl StandIn {
         };
         let server = Server::start(ServerPlan { name, program, arguments: Box::new(arguments), folder })?;
         Ok(Self { data_dir, server })
+    }
+
+    /// Runs rclone with a remote `cloud` of these settings; none when it is not installed.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    fn rclone(settings: &[(&str, &str)], arguments: &[&str]) -> Option<Ended> {
+        let mut command = Command::new(components::rclone()?);
+        command.args(["--config", "/dev/null", "--retries", "1", "--low-level-retries", "2"]).args(arguments);
+        for (name, value) in settings {
+            command.env(format!("RCLONE_CONFIG_CLOUD_{name}"), value);
+        }
+        match run(&mut command, Duration::from_secs(CLIENT_LIMIT_SECONDS)) {
+            Ok(ended) => Some(ended),
+            Err(error) => panic!("cannot run rclone: {error}"),
+        }
     }
 
     fn url(&self) -> String {
