@@ -93,7 +93,7 @@ pub(crate) fn md5(bytes: &[u8]) -> String {
     BASE64.encode(md5::compute(bytes).0)
 }
 
-/// Decides what it means that `place` would not store `bytes` under a name that is taken: done already when the same
+/// Decides what it means that `place` would not store `bytes` under a name that may be taken: done already when the same
 /// bytes are there; a config of other bytes is there to stay; everything else was `refused`.
 pub(crate) async fn settle_taken(
     place: &dyn Destination,
@@ -103,6 +103,14 @@ pub(crate) async fn settle_taken(
 ) -> Result<(), Fault> {
     let stored = match place.read(name, Span::Whole).await {
         Ok(stored) => stored,
+        // It was not the name that was in the way; or we may not look either.
+        Err(fault) if refused.kind == FaultKind::Denied => {
+            return Err(if fault.kind == FaultKind::NotFound || fault.kind == FaultKind::Denied {
+                refused
+            } else {
+                fault
+            });
+        }
         // Whoever had the name gave it up in this moment.
         Err(fault) if fault.kind == FaultKind::NotFound => return Err(Fault { kind: FaultKind::Failing, ..refused }),
         Err(fault) => return Err(Fault { action: "write", ..fault }),

@@ -115,6 +115,18 @@ async fn a_signature_permits_what_it_was_made_for() {
         assert_eq!(fault.kind, FaultKind::Denied, "{fault}");
         assert!(fault.cause.contains("AuthorizationPermissionMismatch"), "{fault}");
     }
+    let creating = bare("box", with_sas(&server.endpoint, AzureServer::CREATE_SAS));
+    let (other, more) = named(vec![2; 100]);
+    for _ in 0..2 {
+        creating.write(other, more.clone()).await.unwrap();
+    }
+    for fault in [
+        creating.write(other, Bytes::from_static(b"instead")).await.expect_err("nothing is written over"),
+        creating.remove(other).await.expect_err("nothing may be removed"),
+    ] {
+        assert_eq!(fault.kind, FaultKind::Denied, "{fault}");
+    }
+    assert_eq!(all.read(other, Span::Whole).await.unwrap(), more);
     all.remove(name).await.unwrap();
 }
 

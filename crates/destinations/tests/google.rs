@@ -163,13 +163,15 @@ async fn full_read_only_and_kept_buckets_are_told_apart() {
         assert_eq!(fault.kind, FaultKind::Denied, "{fault}");
         assert!(fault.cause.contains("does not have storage.objects."), "{fault}");
     }
-    server.control("{\"kept\": true}");
-    place.write(name, bytes).await.unwrap_or_else(|fault| panic!("the same bytes: {fault}"));
-    let fault = place.write(name, Bytes::from_static(b"other")).await.expect_err("other bytes");
-    assert_eq!(fault.kind, FaultKind::Denied, "{fault}");
-    let fault = place.remove(name).await.expect_err("it is kept");
-    assert_eq!(fault.kind, FaultKind::Denied, "{fault}");
-    assert!(fault.cause.contains("retentionPolicyNotMet"), "{fault}");
+    for (unusual, word) in [("{\"creator\": true}", "objects.delete"), ("{\"kept\": true}", "retentionPolicyNotMet")] {
+        server.control(unusual);
+        place.write(name, bytes.clone()).await.unwrap_or_else(|fault| panic!("the same bytes: {fault}"));
+        let fault = place.write(name, Bytes::from_static(b"other")).await.expect_err("other bytes");
+        assert_eq!(fault.kind, FaultKind::Denied, "{fault}");
+        let fault = place.remove(name).await.expect_err("it is kept");
+        assert_eq!(fault.kind, FaultKind::Denied, "{fault}");
+        assert!(fault.cause.contains(word), "{fault}");
+    }
     server.control("{\"busy\": 1}");
     let fault = place.stat(name).await.expect_err("busy");
     assert_eq!((fault.kind, fault.wait.map(|wait| wait.as_secs())), (FaultKind::Failing, Some(0)), "{fault}");

@@ -29,6 +29,9 @@ impl AzureServer {
     /// One for reading and listing alone.
     pub const READ_SAS: &'static str = "sv=2021-12-02&ss=b&srt=sco&sp=rl&se=2100-01-01T00%3A00%3A00Z\
                                         &spr=https%2Chttp&sig=067Ef%2FcztFcbHab7wlSvvk9mFW9uv56aofhhO7LPNwo%3D";
+    /// One for reading, listing and new blobs: what is there is not written over.
+    pub const CREATE_SAS: &'static str = "sv=2021-12-02&ss=b&srt=sco&sp=rcl&se=2100-01-01T00%3A00%3A00Z\
+                                          &spr=https%2Chttp&sig=Npbv3U0hD%2B41zuH%2BZdPCiGm%2FkjPOCv%2BVaqCo3x56t5A%3D";
     /// One for everything but removing.
     pub const KEEP_SAS: &'static str = "sv=2021-12-02&ss=b&srt=sco&sp=rwlc&se=2100-01-01T00%3A00%3A00Z\
                                         &spr=https%2Chttp&sig=Eu%2BRxqdTZWIqIBj7lFJ89WrWGoWYyMtQ5ImzH1SMms4%3D";

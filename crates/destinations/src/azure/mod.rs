@@ -206,7 +206,8 @@ impl Destination for AzureContainer {
                 let fault = self.refused(&matter, &refusal);
                 let code = error_of(&refusal).code;
                 let is_taken = matches!(code.as_str(), "BlobAlreadyExists" | "ConditionNotMet");
-                if is_taken || code.starts_with("BlobImmutable") {
+                // A policy, or a signature that permits new blobs alone, keeps what is there.
+                if is_taken || fault.kind == FaultKind::Denied {
                     return bucket::settle_taken(self, name, &bytes, fault).await;
                 }
                 Err(fault)

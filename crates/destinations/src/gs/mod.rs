@@ -230,9 +230,8 @@ impl Destination for GoogleBucket {
             }
             Err(refusal) => {
                 let fault = self.refused(&matter, &refusal);
-                let error = answers::parse_error(&refusal.body);
-                let is_kept = matches!(error.reason(), "retentionPolicyNotMet" | "objectUnderActiveHold");
-                if refusal.status == StatusCode::PRECONDITION_FAILED || is_kept {
+                // A policy, or a role that permits new objects alone, keeps what is there.
+                if refusal.status == StatusCode::PRECONDITION_FAILED || fault.kind == FaultKind::Denied {
                     return bucket::settle_taken(self, name, &bytes, fault).await;
                 }
                 Err(fault)

@@ -3,7 +3,7 @@
 # Objects are files DATA-FOLDER/BUCKET/NAME. The key of the one service account that it knows is in `account.json` beside
 # that folder (modulus and exponent in hexadecimal). What is unusual is asked for by the control file:
 # {"page": objects of a page, "expired": tokens given so far have ended, "revoked": no more tokens, "quota": bytes,
-#  "read_only": true, "kept": nothing is replaced or removed, "busy": requests to refuse with 429}
+#  "read_only": true, "creator": new objects alone are permitted, "kept": nothing is replaced or removed, "busy": requests to refuse with 429}
 import base64
 import hashlib
 import time
@@ -137,6 +137,8 @@ def check_generation(query, path):
 def may_change(bucket, name, permission):
     if control().get('read_only'):
         raise refused(403, 'forbidden', '%s does not have %s access to the Google Cloud Storage object.' % (account['client_email'], permission))
+    if control().get('creator') and os.path.exists(file_of(bucket, name)):
+        raise refused(403, 'forbidden', '%s does not have storage.objects.delete access to the Google Cloud Storage object.' % account['client_email'])
     if control().get('kept') and os.path.exists(file_of(bucket, name)):
         raise refused(403, 'retentionPolicyNotMet', "Object '%s/%s' is subject to bucket's retention policy and cannot be deleted or overwritten" % (bucket, name))
 
