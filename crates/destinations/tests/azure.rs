@@ -108,7 +108,7 @@ async fn a_signature_permits_what_it_was_made_for() {
     let keeping = bare("box", with_sas(&server.endpoint, AzureServer::KEEP_SAS));
     keeping.write(FileName::CONFIG, bytes.clone()).await.unwrap();
     for fault in [
-        read_only.write(name, bytes).await.expect_err("read-only"),
+        read_only.write(named(vec![3; 10]).0, bytes).await.expect_err("read-only"),
         read_only.remove(name).await.expect_err("read-only"),
         keeping.remove(name).await.expect_err("nothing may be removed"),
     ] {

@@ -210,6 +210,15 @@ def download_by_name(headers, bucket, name):
     return download(headers, name, newest)
 
 
+def download_by_id(headers, wanted):
+    needs('readFiles')
+    with lock:
+        found = [(name, version) for held in files.values() for name, versions in held.items() for version in versions if version['id'] == wanted]
+    if not found or found[0][1]['action'] != 'upload':
+        raise refused(404, 'not_found', 'File not present: %s' % wanted)
+    return download(headers, *found[0])
+
+
 CALLS = {'b2_list_buckets': list_buckets, 'b2_create_bucket': create_bucket, 'b2_list_file_names': list_file_names,
          'b2_list_file_versions': list_file_versions, 'b2_delete_file_version': delete_file_version, 'b2_hide_file': hide_file,
          'b2_get_upload_url': get_upload_url}
@@ -229,9 +238,16 @@ def answer_to(door, path, query, body):
     if path.startswith('/file/'):
         bucket, _, name = path[len('/file/'):].partition('/')
         return download_by_name(headers, bucket, urllib.parse.unquote(name))
+    if call and call[1] == 'b2_download_file_by_id':
+        return download_by_id(headers, query.get('fileId'))
     if not call or call[1] not in CALLS:
         raise refused(400, 'bad_request', 'unknown call ' + path)
-    return 200, {}, CALLS[call[1]](json.loads(body))
+    answer = CALLS[call[1]](json.loads(body))
+    if path.startswith('/b2api/v1/'):
+        # The first version of the interface has another word for the length in listings.
+        for file in answer.get('files', []):
+            file['size'] = file.pop('contentLength')
+    return 200, {}, answer
 
 
 serve()
