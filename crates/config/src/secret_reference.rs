@@ -1,7 +1,7 @@
 //! Where a secret is: a variable, a file, a command's output, or a credential that the service manager hands over.
 //!
 //! What a reference leads to is one line; white space around it is dropped, an empty one is an error. A command runs
-//! without a shell and ends within a deadline. Nothing that was read is ever part of an error.
+//! without a shell and has all the time it needs: it may ask somebody. Nothing that was read is ever part of an error.
 
 use std::fmt;
 use std::io::Read as _;
@@ -120,21 +120,31 @@ impl SecretReference {
 
     fn run(&self, words: &[String]) -> Result<String, SecretError> {
         let (program, arguments) = words.split_first().ok_or_else(|| self.refused("it is empty"))?;
-        let output = Command::new(program)
+        let mut child = Command::new(program)
             .args(arguments)
             // A program that fetches one secret needs no other.
             .env_remove("RESTIC_PASSWORD")
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
-            .output()
+            .spawn()
             .map_err(|error| self.refused(error))?;
-        if !output.status.success() {
-            return Err(self.refused(format!("it failed: {}", output.status)));
+        let mut written = Vec::new();
+        let read = child.stdout.take().map(|pipe| pipe.take(SECRET_LIMIT_BYTES + 1).read_to_end(&mut written));
+        let is_too_long = SECRET_LIMIT_BYTES < written.len() as u64;
+        if is_too_long {
+            // With nobody who reads, it might never end.
+            let _ = child.kill();
         }
-        if SECRET_LIMIT_BYTES < output.stdout.len() as u64 {
+        let status = child.wait().map_err(|error| self.refused(error))?;
+        if is_too_long {
             return Err(self.refused(format!("it wrote more than {SECRET_LIMIT_BYTES} bytes")));
         }
-        String::from_utf8(output.stdout).map_err(|_| self.refused("it wrote something that is not UTF-8"))
+        if !status.success() {
+            return Err(self.refused(format!("it failed: {status}")));
+        }
+        read.transpose().map_err(|error| self.refused(error))?;
+        String::from_utf8(written).map_err(|_| self.refused("it wrote something that is not UTF-8"))
     }
 }
 
@@ -211,6 +221,8 @@ mod tests {
         }
         std::fs::write(&path, "x".repeat(SECRET_LIMIT_BYTES as usize + 1)).unwrap();
         assert!(SecretReference::File(path).resolve().unwrap_err().why.contains("more than"));
+        let endless = SecretReference::Command(vec!["yes".to_owned()]);
+        assert!(endless.resolve().unwrap_err().why.contains("more than"));
     }
 
     #[test]

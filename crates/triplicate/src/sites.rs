@@ -5,6 +5,7 @@
 //! environment: a key that is meant for one place must not be sent to another. Options (`-o s3.region=x`) are for every
 //! place of their kind, named or not, and win.
 
+use std::cell::OnceCell;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -27,18 +28,14 @@ const NAME_MARK: char = '@';
 
 /// The places at `addresses`, with everything that is set for them.
 pub(crate) fn resolve(addresses: &[String], global: &Global) -> Result<Vec<Site>, Failure> {
-    let mut config = None;
+    let config = OnceCell::new();
     let mut sites: Vec<Site> = Vec::new();
     for address in addresses {
-        let mut site = match address.strip_prefix(NAME_MARK) {
-            Some(name) => named(name, config.get_or_insert(read_config(global)?))?,
-            None => plain(parse(address)?, global)?,
+        let site = match address.strip_prefix(NAME_MARK) {
+            Some(name) => named(name, &config, global)?,
+            None => known_by_address(parse(address)?)?,
         };
-        for_all(&mut site.settings, global);
-        for option in &global.option {
-            set(&mut site, option)?;
-        }
-        sites.push(site);
+        sites.push(with_options(site, global)?);
     }
     refuse_unknown_kinds(&sites, global)?;
     let locations: Vec<&Location> = sites.iter().map(|site| &site.location).collect();
@@ -46,8 +43,13 @@ pub(crate) fn resolve(addresses: &[String], global: &Global) -> Result<Vec<Site>
     Ok(sites)
 }
 
-/// A place that is known by its address alone: what is set for it is in the environment.
+/// A place that is known by its address alone, with everything that is set for it.
 pub(crate) fn plain(location: Location, global: &Global) -> Result<Site, Failure> {
+    with_options(known_by_address(location)?, global)
+}
+
+/// Such a place, with what the environment sets for it.
+fn known_by_address(location: Location) -> Result<Site, Failure> {
     let mut settings = from_environment();
     if matches!(location, Location::Sftp(_) | Location::Rsync(_)) {
         ssh::let_in(&mut settings.access.ssh)?;
@@ -56,8 +58,16 @@ pub(crate) fn plain(location: Location, global: &Global) -> Result<Site, Failure
         let file = SecretReference::File(path).resolve().map_err(|error| Failure::failed(error.to_string()))?;
         settings.access.google.credentials = Some(file);
     }
-    for_all(&mut settings, global);
     Ok(Site { location, settings })
+}
+
+/// What the call sets is for every place, named or not, and wins.
+fn with_options(mut site: Site, global: &Global) -> Result<Site, Failure> {
+    for_all(&mut site.settings, global);
+    for option in &global.option {
+        set(&mut site, option)?;
+    }
+    Ok(site)
 }
 
 /// Understands addresses without what is set for them.
@@ -75,7 +85,15 @@ fn parse(text: &str) -> Result<Location, Failure> {
     text.parse().map_err(|error: LocationError| Failure::usage(error.to_string()).hint(error.hint))
 }
 
-fn named(name: &str, config: &Config) -> Result<Site, Failure> {
+/// A place of the configuration, which is read for the first name.
+fn named(name: &str, config: &OnceCell<Config>, global: &Global) -> Result<Site, Failure> {
+    let config = match config.get() {
+        Some(config) => config,
+        None => {
+            let read = read_config(global)?;
+            config.get_or_init(|| read)
+        }
+    };
     let destination = config.destination(name).map_err(|error| Failure::usage(error.to_string()))?;
     destination.site().map_err(|error| Failure::failed(format!("destination `{name}`: {error}")))
 }
@@ -154,9 +172,7 @@ fn for_all(settings: &mut Settings, global: &Global) {
         settings.access.tls.ca_certificate = Some(path.clone());
     }
     if let Some(total) = global.retry_total {
-        let limits = &mut settings.limits;
-        limits.retry_total_seconds = total.as_secs();
-        limits.first_contact_seconds = limits.first_contact_seconds.min(limits.retry_total_seconds);
+        settings.limits.retry_total_seconds = total.as_secs();
     }
     let rates = &mut settings.rates;
     for (limit, rate) in [(&global.limit_upload, &mut rates.upload), (&global.limit_download, &mut rates.download)] {

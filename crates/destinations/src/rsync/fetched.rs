@@ -16,6 +16,7 @@ use tempfile::{Builder, NamedTempFile, TempDir};
 use tokio::sync::OnceCell;
 
 use super::call::Trouble;
+use crate::FILE_LIMIT_BYTES;
 
 /// How many files are kept.
 const KEPT_FILES: usize = 8;
@@ -70,6 +71,16 @@ impl Fetched {
     pub(super) fn forget(&self, name: FileName) {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _)| *other != name);
     }
+}
+
+/// All of a file, if it is no longer than a repository's files are.
+pub(super) fn whole(file: &NamedTempFile) -> Result<Bytes, Trouble> {
+    let size = std::fs::metadata(file.path())?.len();
+    if FILE_LIMIT_BYTES < size {
+        let cause = format!("it has {size} bytes, more than any file of a repository");
+        return Err(Trouble::new(FaultKind::Damaged, cause));
+    }
+    part(file, 0, size)
 }
 
 /// Exactly `length` bytes from `offset`.

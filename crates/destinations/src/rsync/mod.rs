@@ -59,7 +59,7 @@ impl RsyncFolder {
         let Span::Range { offset, length } = span else {
             let scratch = self.fetched.scratch()?;
             self.fetch(name, scratch.path()).await?;
-            return call::blocking(move || Ok(Bytes::from(std::fs::read(scratch.path())?))).await;
+            return call::blocking(move || fetched::whole(&scratch)).await;
         };
         let file = self.fetched.file(name, |target| async move { self.fetch(name, &target).await }).await?;
         call::blocking(move || fetched::part(&file, offset, length)).await

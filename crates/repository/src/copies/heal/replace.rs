@@ -142,7 +142,10 @@ impl Replacing<'_> {
 
 /// Whether nothing more can be asked of the copy.
 fn is_of_the_copy(fault: &Fault) -> bool {
-    matches!(fault.kind, FaultKind::Unreachable | FaultKind::Stalled | FaultKind::Full | FaultKind::Interrupted)
+    matches!(
+        fault.kind,
+        FaultKind::Unreachable | FaultKind::Stalled | FaultKind::Full | FaultKind::Absent | FaultKind::Interrupted
+    )
 }
 
 fn not_permitted(fault: Fault) -> Outcome {
