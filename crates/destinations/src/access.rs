@@ -28,6 +28,8 @@ pub struct Access {
     pub webdav: WebdavAccess,
     /// For everything that is reached over SSH.
     pub ssh: SshAccess,
+    /// For FTP servers.
+    pub ftps: FtpsAccess,
     /// For what the `rclone` program reaches.
     pub rclone: RcloneAccess,
     /// For everything that is reached over TLS.
@@ -160,6 +162,13 @@ pub struct SshAccess {
     pub rsync_program: Option<PathBuf>,
 }
 
+/// The account on FTP servers; its name is in the address.
+#[derive(Debug, Clone, Default)]
+pub struct FtpsAccess {
+    /// The password.
+    pub password: Option<Secret>,
+}
+
 /// The `rclone` program. What it may enter and where is a matter of its own configuration.
 #[derive(Debug, Clone, Default)]
 pub struct RcloneAccess {
@@ -238,6 +247,12 @@ impl From<WebdavAccess> for Access {
 impl From<SshAccess> for Access {
     fn from(ssh: SshAccess) -> Self {
         Self { ssh, ..Self::default() }
+    }
+}
+
+impl From<FtpsAccess> for Access {
+    fn from(ftps: FtpsAccess) -> Self {
+        Self { ftps, ..Self::default() }
     }
 }
 

@@ -11,6 +11,7 @@ mod azure;
 mod b2;
 mod bucket;
 mod dropbox;
+mod ftps;
 mod gs;
 mod http;
 pub mod limits;
@@ -27,6 +28,7 @@ pub mod settings;
 mod sftp;
 mod site;
 mod temporary;
+mod tls;
 mod webdav;
 
 use std::sync::Arc;
@@ -37,19 +39,20 @@ use format::{FileKind, FileName};
 use model::{Fault, Id};
 
 pub use access::{
-    Access, AzureAccess, B2Access, DropboxAccess, GoogleAccess, LocalAccess, RcloneAccess, RestAccess, S3Access,
-    SshAccess, TlsAccess, WebdavAccess,
+    Access, AzureAccess, B2Access, DropboxAccess, FtpsAccess, GoogleAccess, LocalAccess, RcloneAccess, RestAccess,
+    S3Access, SshAccess, TlsAccess, WebdavAccess,
 };
 pub use around::{Crowding, Metering, Pacing, RetryListener, RetryNotice, Retrying, Stalling};
 pub use azure::AzureContainer;
 pub use b2::B2Bucket;
 pub use dropbox::DropboxFolder;
+pub use ftps::FtpsFolder;
 pub use gs::GoogleBucket;
 pub use limits::Limits;
 pub use local::LocalFolder;
 pub use location::{
-    BucketPlace, DropboxLocation, LocalLocation, Location, LocationError, RcloneLocation, RestLocation, S3Location,
-    SshPlace, WebdavLocation,
+    AccountPlace, BucketPlace, DropboxLocation, LocalLocation, Location, LocationError, RcloneLocation, RestLocation,
+    S3Location, WebdavLocation,
 };
 pub use pace::{Pace, Rates, Timetable, TimetableError};
 pub use rest::RestServer;
@@ -105,13 +108,14 @@ pub fn open_on(location: &Location, access: &Access, terms: Terms) -> Result<Arc
         Location::Dropbox(dropbox) => Arc::new(DropboxFolder::new(dropbox, access, &limits)?),
         Location::Webdav(webdav) => Arc::new(WebdavFolder::new(webdav, access, &limits)?),
         Location::Sftp(place) => Arc::new(SftpFolder::new(place, &access.ssh, &limits)?),
+        Location::Ftps(place) => Arc::new(FtpsFolder::new(place, &access.ftps, &access.tls, &limits)?),
         Location::Rsync(place) => Arc::new(RsyncFolder::new(place, &access.ssh, &limits)?),
         Location::Rclone(remote) => Arc::new(rclone::open(remote, &access.rclone)?),
     };
     let watched: Arc<dyn Destination> = Arc::new(Stalling::new(place, limits.stall()));
     // What speaks through `http`, and SFTP, meters its steps; the others are handed whole files.
     let metering = match location {
-        Location::Local(_) | Location::Rsync(_) => Metering::ByFile,
+        Location::Local(_) | Location::Rsync(_) | Location::Ftps(_) => Metering::ByFile,
         _ => Metering::ByStep,
     };
     let paced = match pace.filter(|pace| !pace.rates.are_unlimited()) {

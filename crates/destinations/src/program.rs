@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
-use crate::{SshAccess, SshPlace};
+use crate::{AccountPlace, SshAccess};
 
 /// As much of what a program said is kept.
 const TAIL_BYTES: usize = 4 << 10;
@@ -119,7 +119,7 @@ pub(crate) fn kind_of_ssh_words(words: &str) -> Option<FaultKind> {
 
 /// ssh and its options for a host, without the host: nothing is asked at a terminal, an unknown host is refused, and
 /// a dead connection is noticed.
-pub(crate) fn ssh_words(place: &SshPlace, access: &SshAccess) -> Result<Vec<String>, String> {
+pub(crate) fn ssh_words(place: &AccountPlace, access: &SshAccess) -> Result<Vec<String>, String> {
     for (given, what) in [
         (access.password.is_some(), "a password"),
         (access.key_passphrase.is_some(), "a passphrase"),

@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use destinations::{
-    Access, AzureAccess, B2Access, Destination, DropboxAccess, GoogleAccess, Limits, Location, RcloneAccess,
-    RetryListener, S3Access, SshAccess, TlsAccess, open_heard,
+    Access, AzureAccess, B2Access, Destination, DropboxAccess, FtpsAccess, GoogleAccess, Limits, Location,
+    RcloneAccess, RetryListener, S3Access, SshAccess, TlsAccess, open_heard,
 };
 use format::{FileKind, FileName};
 use model::Secret;
 use suite::{Plant, Subject, passes};
 use testkit::{
-    AzureServer, B2Server, CephServer, DropboxServer, GoogleServer, MemoryFolder, RestServer, RestServerOptions,
-    SshServer, SshServerOptions,
+    AzureServer, B2Server, CephServer, CertificateFlaw, DropboxServer, FtpKind, FtpServer, GoogleServer, MemoryFolder,
+    RestServer, RestServerOptions, SshServer, SshServerOptions,
 };
 use testkit::{WebdavKind, WebdavOptions, WebdavServer};
 
@@ -175,6 +175,34 @@ async fn a_stand_in_for_dropbox_conforms() {
     };
     let destination = opened("dropbox:/not/there yet", &access.into());
     passes(&Subject { destination, plant: plant_in(server.data_dir.join("not/there yet")), has_folders: true }).await;
+}
+
+async fn an_ftp_server_conforms(kind: FtpKind) {
+    let Some(server) = FtpServer::start(kind, CertificateFlaw::None) else { return };
+    let access = Access {
+        ftps: FtpsAccess { password: Some(Secret::from(FtpServer::PASSWORD)) },
+        tls: TlsAccess { ca_certificate: Some(server.certificates.authority.clone()), ..TlsAccess::default() },
+        ..Access::default()
+    };
+    let destination = opened(&server.location(FtpServer::USER, "not/there yet"), &access);
+    let root = server.data_dir.join("not/there yet");
+    passes(&Subject { destination, plant: plant_in(root.clone()), has_folders: true }).await;
+    assert_eq!(temporary_files(&root), Vec::<PathBuf>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proftpd_conforms() {
+    an_ftp_server_conforms(FtpKind::Proftpd).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proftpd_that_lists_for_people_conforms() {
+    an_ftp_server_conforms(FtpKind::ProftpdForPeople).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pyftpdlib_conforms() {
+    an_ftp_server_conforms(FtpKind::Pyftpdlib).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

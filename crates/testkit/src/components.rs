@@ -4,6 +4,8 @@
 //! run shows what it did not test. With `TRIPLICATE_NEED_COMPONENTS=1` a missing peer is a failure instead.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -94,6 +96,41 @@ fn on_search_path(name: &str) -> Option<PathBuf> {
     let folders = variable("PATH").unwrap_or_default();
     let found = std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.exists());
     needed(name, found.unwrap_or_else(|| Path::new("/usr/bin").join(name)))
+}
+
+/// The unpacked file system that holds ProFTPD.
+pub fn ftp_rootfs() -> Option<PathBuf> {
+    let rootfs = home().join("ftp/rootfs");
+    needed("proftpd", rootfs.join(".complete")).map(|_| rootfs)
+}
+
+/// The folder with pyftpdlib, an FTP server in Python.
+pub fn pyftpdlib() -> Option<PathBuf> {
+    let folder = home().join("ftp/pyftpdlib");
+    python().and_then(|_| needed("pyftpdlib", folder.join(".complete"))).map(|_| folder)
+}
+
+/// The arguments of `env` that run a program of the unpacked file system with the libraries that are beside it.
+pub(crate) fn unpacked_program(rootfs: &Path, program: &str) -> io::Result<Vec<OsString>> {
+    let libraries = libraries(rootfs)?;
+    let is_loader = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ld-linux"));
+    // Apache looks for its database library by this variable, which the loader has no need of.
+    let mut path = OsString::from("LD_LIBRARY_PATH=");
+    path.push(libraries.join("apr-util-1"));
+    let loader = only_child(&libraries, is_loader)?;
+    Ok(vec![path, loader.into(), "--library-path".into(), libraries.into(), rootfs.join(program).into()])
+}
+
+/// The folder of the unpacked libraries.
+pub(crate) fn libraries(rootfs: &Path) -> io::Result<PathBuf> {
+    only_child(&rootfs.join("usr/lib"), |path| path.join("libc.so.6").exists())
+}
+
+/// The one thing in a folder that is it.
+pub(crate) fn only_child(folder: &Path, is_it: impl Fn(&Path) -> bool) -> io::Result<PathBuf> {
+    let entries = std::fs::read_dir(folder)?.filter_map(Result::ok).map(|entry| entry.path());
+    let missing = || io::Error::other(format!("{} does not hold what was looked for", folder.display()));
+    entries.into_iter().find(|path| is_it(path)).ok_or_else(missing)
 }
 
 fn needed(name: &str, path: PathBuf) -> Option<PathBuf> {

@@ -9,6 +9,7 @@
 //! | [`AzureServer`] | Azurite, Microsoft's own emulator of Azure's blob storage |
 //! | [`GoogleServer`], [`B2Server`] | stand-ins for Google Cloud Storage and Backblaze B2, which rclone takes for the real ones |
 //! | [`DropboxServer`] | a stand-in for Dropbox, which Dropbox's own client library takes for Dropbox |
+//! | [`FtpServer`] | ProFTPD and pyftpdlib, with TLS |
 //! | [`SshServer`] | OpenSSH with accounts of its own, for SFTP and rsync |
 //! | [`store_server`] | the product's own storage server, as the program that ships |
 //! | [`manifest()`] | everything about a tree that a restore must give back, and the difference of two trees in words |
@@ -36,6 +37,7 @@ pub mod components;
 pub mod corpus;
 mod dropbox;
 mod faulty;
+mod ftp;
 mod hostile;
 mod manifest;
 pub mod many_blobs;
@@ -61,6 +63,7 @@ pub use ceph::{Bucket, CephServer};
 pub use certificate::{CertificateFiles, CertificateFlaw, make_certificate};
 pub use dropbox::DropboxServer;
 pub use faulty::{Act, Asked, Fate, Faulty, Gate, Lifeline, Operation, Rule, Script, Verb, When};
+pub use ftp::{FtpKind, FtpServer};
 pub use hostile::{Files, Grounds, HostilePath, Mutant, Requests, SoundRepository, hostile_paths, hostile_users};
 pub use hostile::{HostileOptions, HostileTree, Made, hostile_tree, hostile_tree_with, remove_hostile_tree};
 pub use manifest::{Aspect, Content, Entry, EntryKind, Manifest, manifest};

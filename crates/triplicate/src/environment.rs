@@ -46,6 +46,7 @@ pub(crate) const PINNED_CERTIFICATE: &str = "TRIPLICATE_PINNED_CERTIFICATE";
 pub(crate) const PROXY: &str = "TRIPLICATE_PROXY";
 /// The file that `--config` names.
 pub(crate) const CONFIG: &str = "TRIPLICATE_CONFIG";
+pub(crate) const FTPS_PASSWORD: &str = "TRIPLICATE_FTPS_PASSWORD";
 pub(crate) const SSH_KEY: &str = "TRIPLICATE_SFTP_KEY_FILE";
 pub(crate) const SSH_KEY_PASSPHRASE: &str = "TRIPLICATE_SFTP_KEY_PASSPHRASE";
 pub(crate) const SSH_PASSWORD: &str = "TRIPLICATE_SFTP_PASSWORD";

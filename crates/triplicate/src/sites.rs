@@ -20,6 +20,7 @@ use model::Secret;
 use crate::arguments::Global;
 use crate::environment;
 use crate::failure::Failure;
+use crate::password::of_variables;
 use crate::session::own_folder;
 use crate::ssh;
 
@@ -57,6 +58,9 @@ fn known_by_address(location: Location) -> Result<Site, Failure> {
     if let (Location::Google(_), Some(path)) = (&location, environment::path(environment::GOOGLE_CREDENTIALS)) {
         let file = SecretReference::File(path).resolve().map_err(|error| Failure::failed(error.to_string()))?;
         settings.access.google.credentials = Some(file);
+    }
+    if matches!(location, Location::Ftps(_)) {
+        settings.access.ftps.password = of_variables(environment::FTPS_PASSWORD)?;
     }
     Ok(Site { location, settings })
 }

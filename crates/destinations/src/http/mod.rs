@@ -4,8 +4,6 @@
 //! limit and counted as progress in both directions, an answer that broke off is a fault, and no text that leaves
 //! this room holds a URL's query, a header of ours or more than a few words of a foreign body.
 
-mod trust;
-
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -22,7 +20,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, HeaderMap, HeaderValu
 use reqwest::{Method, Request, Response, StatusCode, Url};
 
 use crate::pace::flow::{Flow, Wait};
-use crate::{FILE_LIMIT_BYTES, Span, TlsAccess};
+use crate::{FILE_LIMIT_BYTES, Span, TlsAccess, tls};
 
 /// How much of an upload is handed to the connection between two signs of life.
 const UPLOAD_STEP_BYTES: usize = 128 << 10;
@@ -99,7 +97,7 @@ impl HttpClient {
             .http1_only()
             .pool_idle_timeout(Duration::from_secs(IDLE_SECONDS))
             .pool_max_idle_per_host(connections);
-        if let Some(config) = trust::set_up(tls).map_err(misconfigured)? {
+        if let Some(config) = tls::set_up(tls).map_err(misconfigured)? {
             builder = builder.tls_backend_preconfigured(config);
         }
         builder = match tls.proxy.as_ref().map(|proxy| proxy.expose_secret()) {
@@ -192,7 +190,7 @@ impl HttpClient {
 
     /// The fault of a request that got no complete answer.
     fn broken(&self, matter: &Matter, error: &reqwest::Error) -> Fault {
-        let kind = match trust::is_about_certificates(error) {
+        let kind = match tls::is_about_certificates(error) {
             true => FaultKind::Misconfigured,
             false if error.is_builder() || error.is_request() && error.is_redirect() => FaultKind::Misconfigured,
             false => FaultKind::Unreachable,

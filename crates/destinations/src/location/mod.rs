@@ -4,13 +4,13 @@
 //! `Display` nor in `Debug` nor in the error of a URL that could not be understood. The forms are restic's, so that
 //! what works in `RESTIC_REPOSITORY` works here. Nothing in this room touches a disk or a network.
 
+mod account;
 mod bucket;
 mod dropbox;
 mod local;
 mod rclone;
 mod rest;
 mod s3;
-mod ssh;
 mod webdav;
 mod words;
 
@@ -19,19 +19,19 @@ use std::str::FromStr;
 
 use model::{Fault, FaultKind};
 
+pub use account::AccountPlace;
 pub use bucket::BucketPlace;
 pub use dropbox::DropboxLocation;
 pub use local::LocalLocation;
 pub use rclone::RcloneLocation;
 pub use rest::RestLocation;
 pub use s3::S3Location;
-pub use ssh::SshPlace;
 pub use webdav::WebdavLocation;
 use words::Misread;
 pub(crate) use words::redact;
 
 /// Kinds that restic or rclone users may name and that this version cannot reach.
-const KINDS_NOT_SPOKEN: &[&str] = &["swift", "opendal", "ftp", "ftps"];
+const KINDS_NOT_SPOKEN: &[&str] = &["swift", "opendal", "ftp"];
 
 /// The address of one copy.
 #[derive(Clone)]
@@ -53,9 +53,11 @@ pub enum Location {
     /// A folder of a server that speaks WebDAV, Nextcloud among them.
     Webdav(WebdavLocation),
     /// A folder of an account, over SFTP.
-    Sftp(SshPlace),
+    Sftp(AccountPlace),
     /// A folder of an account, by the `rsync` program over ssh.
-    Rsync(SshPlace),
+    Rsync(AccountPlace),
+    /// A folder of an account, over FTP with TLS.
+    Ftps(AccountPlace),
     /// What the `rclone` program reaches.
     Rclone(RcloneLocation),
 }
@@ -72,7 +74,7 @@ pub struct LocationError {
     pub hint: &'static str,
 }
 
-const HINT_FORMS: &str = "write a path, `rest:https://user@host/path/`, `s3:https://endpoint/bucket/prefix`, `webdav:https://user@host/path/`, `azure:container:/path`, `gs:bucket:/path`, `b2:bucket:path`, `sftp:user@host:/path`, `rsync:user@host:/path` or `rclone:remote:path`; `./` before a name with a colon";
+const HINT_FORMS: &str = "write a path, `rest:https://user@host/path/`, `s3:https://endpoint/bucket/prefix`, `webdav:https://user@host/path/`, `azure:container:/path`, `gs:bucket:/path`, `b2:bucket:path`, `sftp:user@host:/path`, `rsync:user@host:/path`, `ftps:user@host:/path` or `rclone:remote:path`; `./` before a name with a colon";
 
 const HINT_AZURE: &str =
     "write `azure:container:/path`; the keys come from `AZURE_ACCOUNT_NAME` and `AZURE_ACCOUNT_KEY`";
@@ -94,6 +96,7 @@ impl Location {
             Location::Webdav(_) => "webdav",
             Location::Sftp(_) => "sftp",
             Location::Rsync(_) => "rsync",
+            Location::Ftps(_) => "ftps",
             Location::Rclone(_) => "rclone",
         }
     }
@@ -109,7 +112,7 @@ impl Location {
             Location::Google(_) => Some("storage.googleapis.com"),
             Location::Dropbox(_) => Some("dropbox.com"),
             Location::Webdav(webdav) => webdav.base.host_str(),
-            Location::Sftp(place) | Location::Rsync(place) => Some(&place.host),
+            Location::Sftp(place) | Location::Rsync(place) | Location::Ftps(place) => Some(&place.host),
             // Where that is, only the configuration of rclone knows.
             Location::Rclone(_) => None,
         }
@@ -147,8 +150,9 @@ impl FromStr for Location {
             "gs" => BucketPlace::parse(rest, HINT_GOOGLE).map(Location::Google).map_err(misread),
             "dropbox" => DropboxLocation::parse(rest).map(Location::Dropbox).map_err(misread),
             "webdav" => WebdavLocation::parse(rest).map(Location::Webdav).map_err(misread),
-            "sftp" => SshPlace::parse(rest).map(Location::Sftp).map_err(misread),
-            "rsync" => SshPlace::parse(rest).map(Location::Rsync).map_err(misread),
+            "sftp" => AccountPlace::parse(rest).map(Location::Sftp).map_err(misread),
+            "ftps" => AccountPlace::parse_with_user(rest).map(Location::Ftps).map_err(misread),
+            "rsync" => AccountPlace::parse(rest).map(Location::Rsync).map_err(misread),
             "rclone" => RcloneLocation::parse(rest).map(Location::Rclone).map_err(misread),
             "http" | "https" => Err(LocationError {
                 text: redact(text),
@@ -182,6 +186,7 @@ impl fmt::Display for Location {
             Location::Webdav(webdav) => write!(f, "{webdav}"),
             Location::Sftp(place) => write!(f, "sftp:{place}"),
             Location::Rsync(place) => write!(f, "rsync:{place}"),
+            Location::Ftps(place) => write!(f, "ftps:{place}"),
             Location::Rclone(rclone) => write!(f, "{rclone}"),
         }
     }
@@ -233,6 +238,8 @@ mod tests {
             ("sftp://bob@host:2222//srv/backup", "sftp://bob@host:2222//srv/backup"),
             ("sftp://bob@host/backup", "sftp:bob@host:backup"),
             ("rsync:bob@host:backup", "rsync:bob@host:backup"),
+            ("ftps:bob@host:backup", "ftps:bob@host:backup"),
+            ("ftps://bob@host:2121//srv/backup", "ftps://bob@host:2121//srv/backup"),
             ("rclone:remote:a/b", "rclone:remote:a/b"),
         ] {
             let location: Location = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -250,6 +257,8 @@ mod tests {
             ("swift:bucket", "does not speak `swift:`"),
             ("sftp:user@host", "path is missing"),
             ("rsync:user@host::module", "daemon of rsync"),
+            ("ftps:host:/path", "user is missing"),
+            ("ftp:bob@host:/path", "does not speak `ftp:`"),
             ("rclone:", "remote is missing"),
             ("rclone::s3,secret_access_key=hush:bucket", "configuration"),
             ("https://host/path", "protocol is missing"),
@@ -295,6 +304,8 @@ mod tests {
             "nonsense:bob:hush@host",
             "sftp://bob:hush@host//path",
             "sftp:bob:hush@host:/path",
+            "ftps:bob:hush@host:/path",
+            "ftps://bob:hush@host/path",
             "rclone::s3,secret_access_key=hush:bucket",
             "https://bob:hush@host/",
         ] {

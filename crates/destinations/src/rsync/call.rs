@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::around::progress::Progress;
 use crate::program::{self, Program};
-use crate::{Limits, SshAccess, SshPlace};
+use crate::{AccountPlace, Limits, SshAccess};
 
 const USUAL_PROGRAM: &str = "rsync";
 /// A listing of ten million names is about this long.
@@ -66,7 +66,7 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    pub(super) fn new(place: &SshPlace, access: &SshAccess, limits: &Limits) -> Result<Self, String> {
+    pub(super) fn new(place: &AccountPlace, access: &SshAccess, limits: &Limits) -> Result<Self, String> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=@%,".contains(c);
         if !place.path.chars().all(is_plain) || place.path.starts_with('-') {
             return Err(

@@ -24,7 +24,7 @@ use model::{Fault, FaultKind};
 
 use self::call::{Caller, Trouble};
 use self::fetched::Fetched;
-use crate::{Destination, Limits, Listed, Span, SshAccess, SshPlace};
+use crate::{AccountPlace, Destination, Limits, Listed, Span, SshAccess};
 
 /// A copy that rsync reaches.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub struct RsyncFolder {
 
 impl RsyncFolder {
     /// The copy at `place`; nothing is asked yet, only the private folder is made.
-    pub fn new(place: &SshPlace, access: &SshAccess, limits: &Limits) -> Result<Self, Fault> {
+    pub fn new(place: &AccountPlace, access: &SshAccess, limits: &Limits) -> Result<Self, Fault> {
         let shown = format!("rsync:{place}");
         let misconfigured = |cause: String| Fault::new(FaultKind::Misconfigured, "use", "", &shown, cause);
         let caller = Caller::new(place, access, limits).map_err(misconfigured)?;

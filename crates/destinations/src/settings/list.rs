@@ -5,6 +5,9 @@ use super::{Setting, Slot};
 /// The kinds that are reached over HTTP.
 const OVER_HTTP: &[&str] = &["azure", "b2", "dropbox", "gs", "rest", "s3", "webdav"];
 
+/// The kinds that are reached over TLS: those, and FTP.
+const OVER_TLS: &[&str] = &["azure", "b2", "dropbox", "ftps", "gs", "rest", "s3", "webdav"];
+
 /// Every setting of every kind.
 pub const ALL: &[Setting] = &[
     Setting {
@@ -45,25 +48,25 @@ pub const ALL: &[Setting] = &[
     },
     Setting {
         name: "ca_certificate",
-        kinds: OVER_HTTP,
+        kinds: OVER_TLS,
         meaning: "A PEM file of certificates that are trusted besides the system's",
         slot: Slot::Path(|settings| &mut settings.access.tls.ca_certificate),
     },
     Setting {
         name: "pinned_certificate",
-        kinds: OVER_HTTP,
+        kinds: OVER_TLS,
         meaning: "The SHA-256 of the one certificate that the server may show",
         slot: Slot::Text(|settings| &mut settings.access.tls.pinned_certificate),
     },
     Setting {
         name: "client_certificate",
-        kinds: OVER_HTTP,
+        kinds: OVER_TLS,
         meaning: "A PEM file of the certificate that we show",
         slot: Slot::Path(|settings| &mut settings.access.tls.client_certificate),
     },
     Setting {
         name: "client_key",
-        kinds: OVER_HTTP,
+        kinds: OVER_TLS,
         meaning: "A PEM file of its key, where that is not in the same file",
         slot: Slot::Path(|settings| &mut settings.access.tls.client_key),
     },
@@ -102,6 +105,12 @@ pub const ALL: &[Setting] = &[
         kinds: &["webdav"],
         meaning: "A token that is sent instead of user and password",
         slot: Slot::Secret(|settings| &mut settings.access.webdav.bearer_token),
+    },
+    Setting {
+        name: "password",
+        kinds: &["ftps"],
+        meaning: "The password of the account, whose name is in the address",
+        slot: Slot::Secret(|settings| &mut settings.access.ftps.password),
     },
     Setting {
         name: "marker",

@@ -14,7 +14,7 @@ use super::session::Session;
 use super::through_program;
 use super::through_ssh::Door;
 use super::trouble::{Result, Trouble};
-use crate::{SshAccess, SshPlace};
+use crate::{AccountPlace, SshAccess};
 
 /// More connections than this are not made, however many requests are allowed: many servers count them.
 const LANES_MOST: usize = 4;
@@ -48,7 +48,11 @@ struct Lane {
 }
 
 impl Lanes {
-    pub(super) fn new(place: &SshPlace, access: &SshAccess, connections: usize) -> std::result::Result<Self, String> {
+    pub(super) fn new(
+        place: &AccountPlace,
+        access: &SshAccess,
+        connections: usize,
+    ) -> std::result::Result<Self, String> {
         let way = match through_program::words(place, access)? {
             Some(words) => Way::Program(words),
             None => Way::Ssh(Box::new(Door::new(place, access)?)),

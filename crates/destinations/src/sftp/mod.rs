@@ -30,7 +30,7 @@ use self::files::Files;
 use self::lanes::Lanes;
 use self::trouble::{Result as TroubleOr, Trouble};
 use crate::pace::flow::Flow;
-use crate::{Destination, Limits, Listed, Span, SshAccess, SshPlace};
+use crate::{AccountPlace, Destination, Limits, Listed, Span, SshAccess};
 
 /// A copy in a folder of an SFTP server.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub struct SftpFolder {
 
 impl SftpFolder {
     /// The copy at `place`; nothing is asked yet.
-    pub fn new(place: &SshPlace, access: &SshAccess, limits: &Limits) -> Result<Self, Fault> {
+    pub fn new(place: &AccountPlace, access: &SshAccess, limits: &Limits) -> Result<Self, Fault> {
         let shown = format!("sftp:{place}");
         let lanes = Lanes::new(place, access, limits.connections)
             .map_err(|cause| Fault::new(FaultKind::Misconfigured, "use", "", &shown, cause))?;

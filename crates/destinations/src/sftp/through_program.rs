@@ -9,10 +9,10 @@ use model::FaultKind;
 use super::session::{Lifeline, Pipe};
 use super::trouble::{Result, Trouble};
 use crate::program::{self, Program};
-use crate::{SshAccess, SshPlace};
+use crate::{AccountPlace, SshAccess};
 
 /// The words of the program, when it is one that SFTP goes through.
-pub(super) fn words(place: &SshPlace, access: &SshAccess) -> std::result::Result<Option<Vec<String>>, String> {
+pub(super) fn words(place: &AccountPlace, access: &SshAccess) -> std::result::Result<Option<Vec<String>>, String> {
     if let Some(command) = &access.sftp_command {
         return if command.is_empty() {
             Err("the SFTP command is empty".to_owned())

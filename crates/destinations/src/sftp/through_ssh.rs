@@ -20,7 +20,7 @@ use super::known_hosts::KnownHost;
 use super::session::{Lifeline, Pipe};
 use super::trouble::{Result, Trouble};
 use crate::around::progress::Progress;
-use crate::{SshAccess, SshPlace};
+use crate::{AccountPlace, SshAccess};
 
 const USUAL_PORT: u16 = 22;
 /// A connection that is not made and logged in by then never will be.
@@ -44,7 +44,7 @@ const SYSTEM_KNOWN_HOSTS: &str = "/etc/ssh/ssh_known_hosts";
 /// A way into one account.
 #[derive(Debug)]
 pub(super) struct Door {
-    place: SshPlace,
+    place: AccountPlace,
     access: SshAccess,
     username: String,
     keys: OnceCell<Keys>,
@@ -64,7 +64,7 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Door {
-    pub(super) fn new(place: &SshPlace, access: &SshAccess) -> std::result::Result<Self, String> {
+    pub(super) fn new(place: &AccountPlace, access: &SshAccess) -> std::result::Result<Self, String> {
         let username = place.username.clone().or_else(|| access.username.clone());
         let username = username.ok_or("the address names no user")?;
         Ok(Self { place: place.clone(), access: access.clone(), username, keys: OnceCell::new() })

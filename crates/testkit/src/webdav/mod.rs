@@ -157,10 +157,10 @@ impl Settings<'_> {
         let text = self
             .filled(APACHE_SETTINGS)
             .replace("@MODULES@", &modules.display().to_string())
-            .replace("@LIBRARIES@", &libraries(rootfs)?.display().to_string())
+            .replace("@LIBRARIES@", &components::libraries(rootfs)?.display().to_string())
             .replace("@TLS@", &self.apache_tls());
         let file = self.folder.join("apache.conf");
-        let program = unpacked_program(rootfs, "usr/sbin/apache2")?;
+        let program = components::unpacked_program(rootfs, "usr/sbin/apache2")?;
         Ok(Box::new(move |port| {
             // The port has no argument of its own.
             let _ = std::fs::write(&file, text.replace("@PORT@", &port.to_string()));
@@ -187,7 +187,7 @@ impl Settings<'_> {
         std::fs::write(self.folder.join("accounts.php"), ACCOUNTS)?;
         let file = self.folder.join("server.php");
         std::fs::write(&file, self.filled(script))?;
-        let extensions = only_child(&rootfs.join("usr/lib/php"), |path| path.join("dom.so").exists())?;
+        let extensions = components::only_child(&rootfs.join("usr/lib/php"), |path| path.join("dom.so").exists())?;
         let mut settings = vec![
             format!("extension_dir={}", extensions.display()),
             format!("include_path={}", rootfs.join("usr/share/php").display()),
@@ -199,7 +199,7 @@ impl Settings<'_> {
             "memory_limit=-1".to_owned(),
         ];
         settings.extend(PHP_EXTENSIONS.map(|name| format!("extension={name}")));
-        let mut fixed = unpacked_program(rootfs, "usr/bin/php8.2")?;
+        let mut fixed = components::unpacked_program(rootfs, "usr/bin/php8.2")?;
         fixed.push("-n".into());
         fixed.extend(settings.into_iter().flat_map(|setting| [OsString::from("-d"), setting.into()]));
         Ok(Box::new(move |port| {
@@ -207,25 +207,4 @@ impl Settings<'_> {
             fixed.iter().cloned().chain(listen).collect()
         }))
     }
-}
-
-/// The arguments of `env` that run a program of the unpacked file system with the libraries that are beside it.
-fn unpacked_program(rootfs: &Path, program: &str) -> io::Result<Vec<OsString>> {
-    let libraries = libraries(rootfs)?;
-    let is_loader = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ld-linux"));
-    // Apache looks for its database library by this variable, which the loader has no need of.
-    let mut path = OsString::from("LD_LIBRARY_PATH=");
-    path.push(libraries.join("apr-util-1"));
-    let loader = only_child(&libraries, is_loader)?;
-    Ok(vec![path, loader.into(), "--library-path".into(), libraries.into(), rootfs.join(program).into()])
-}
-
-fn libraries(rootfs: &Path) -> io::Result<PathBuf> {
-    only_child(&rootfs.join("usr/lib"), |path| path.join("libc.so.6").exists())
-}
-
-fn only_child(folder: &Path, is_it: impl Fn(&Path) -> bool) -> io::Result<PathBuf> {
-    let entries = std::fs::read_dir(folder)?.filter_map(Result::ok).map(|entry| entry.path());
-    let missing = || io::Error::other(format!("{} does not hold what was looked for", folder.display()));
-    entries.into_iter().find(|path| is_it(path)).ok_or_else(missing)
 }

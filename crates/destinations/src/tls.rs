@@ -14,7 +14,9 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme, SupportedProtocolVersion,
+};
 use rustls_platform_verifier::Verifier;
 use sha2::{Digest as _, Sha256};
 
@@ -26,11 +28,15 @@ const PEM_LIMIT_BYTES: u64 = 16 << 20;
 /// The TLS set-up that the user asked for; none where the usual one will do.
 pub(crate) fn set_up(tls: &TlsAccess) -> Result<Option<ClientConfig>, String> {
     let TlsAccess { ca_certificate, pinned_certificate, client_certificate, client_key, proxy: _ } = tls;
+    let is_usual = ca_certificate.is_none() && pinned_certificate.is_none() && client_certificate.is_none();
+    if is_usual && client_key.is_none() { Ok(None) } else { config(tls, rustls::DEFAULT_VERSIONS).map(Some) }
+}
+
+/// The TLS set-up that the user asked for, or the usual one, of these versions of TLS.
+pub(crate) fn config(tls: &TlsAccess, versions: &[&'static SupportedProtocolVersion]) -> Result<ClientConfig, String> {
+    let TlsAccess { ca_certificate, pinned_certificate, client_certificate, client_key, proxy: _ } = tls;
     if client_key.is_some() && client_certificate.is_none() {
         return Err("a client key is of no use without the client certificate that belongs to it".to_owned());
-    }
-    if ca_certificate.is_none() && pinned_certificate.is_none() && client_certificate.is_none() {
-        return Ok(None);
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let unusable = |error: Error| format!("TLS cannot be set up: {error}");
@@ -43,16 +49,16 @@ pub(crate) fn set_up(tls: &TlsAccess) -> Result<Option<ClientConfig>, String> {
         }
     };
     let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .map_err(unusable)?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
-    let Some(path) = client_certificate else { return Ok(Some(builder.with_no_client_auth())) };
+    let Some(path) = client_certificate else { return Ok(builder.with_no_client_auth()) };
     let key_path = client_key.as_deref().unwrap_or(path);
     let key = PrivateKeyDer::from_pem_slice(&pem_of(key_path)?)
         .map_err(|error| format!("the key file `{}` holds no key: {error}", key_path.display()))?;
     let config = builder.with_client_auth_cert(certificates_of(path)?, key);
-    config.map(Some).map_err(|error| format!("the client certificate `{}` cannot be used: {error}", path.display()))
+    config.map_err(|error| format!("the client certificate `{}` cannot be used: {error}", path.display()))
 }
 
 fn pem_of(path: &Path) -> Result<Vec<u8>, String> {

@@ -1,4 +1,4 @@
-//! A folder of an account that is reached over SSH: `user@host:path`, `//user@host:port/path`.
+//! A folder of an account that is reached over SSH, or by FTP: `user@host:path`, `//user@host:port/path`.
 //!
 //! The two forms are restic's, and so is the rule for relative paths: without a slash at the front (in the form with
 //! `//`: without a second one) the path starts where the account does, mostly at its home.
@@ -12,12 +12,12 @@ const HINT: &str = "write `user@host:/path`, `user@host:path` or `//user@host:po
 
 /// A folder of an account on a host.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SshPlace {
-    /// The account; without it, the name of the user of this machine.
+pub struct AccountPlace {
+    /// The account; over SSH without it, the name of the user of this machine.
     pub username: Option<String>,
     /// The host, without brackets; for a program of this machine it may be an alias of its own.
     pub host: String,
-    /// The port; without it, 22 or what the program of this machine knows.
+    /// The port; without it, the usual one or what the program of this machine knows.
     pub port: Option<u16>,
     /// The folder, absolute or from where the account starts; never empty.
     pub path: String,
@@ -27,7 +27,7 @@ fn misread(why: impl Into<String>) -> Misread {
     Misread { why: why.into(), hint: HINT }
 }
 
-impl SshPlace {
+impl AccountPlace {
     /// What follows `sftp:` or `rsync:`.
     pub(super) fn parse(text: &str) -> Result<Self, Misread> {
         let (account, path) = match text.strip_prefix("//") {
@@ -70,6 +70,12 @@ impl SshPlace {
         Ok(Self { username: username.map(str::to_owned), host: host.to_owned(), port, path: path.to_owned() })
     }
 
+    /// What follows `ftps:`. There no account is the usual one.
+    pub(super) fn parse_with_user(text: &str) -> Result<Self, Misread> {
+        let place = Self::parse(text)?;
+        if place.username.is_none() { Err(misread("the user is missing")) } else { Ok(place) }
+    }
+
     /// Account and host as ssh wants to see them, without the port.
     pub(crate) fn account(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
@@ -106,7 +112,7 @@ fn split_port(address: &str, has_port: bool) -> Result<(&str, Option<u16>), Misr
     Ok((host, Some(port.ok_or_else(|| misread(format!("`{after}` is no port")))?)))
 }
 
-impl fmt::Display for SshPlace {
+impl fmt::Display for AccountPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.port {
             Some(port) => write!(f, "//{}:{port}/{}", self.account(), self.path),
@@ -115,7 +121,7 @@ impl fmt::Display for SshPlace {
     }
 }
 
-impl fmt::Debug for SshPlace {
+impl fmt::Debug for AccountPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
@@ -126,8 +132,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn parsed(text: &str) -> SshPlace {
-        SshPlace::parse(text).unwrap_or_else(|misread| panic!("{text}: {}", misread.why))
+    fn parsed(text: &str) -> AccountPlace {
+        AccountPlace::parse(text).unwrap_or_else(|misread| panic!("{text}: {}", misread.why))
     }
 
     #[test]
@@ -168,7 +174,7 @@ mod tests {
             ("//[::1/path", "bracket"),
             ("host::module/path", "daemon of rsync"),
         ] {
-            let misread = SshPlace::parse(text).err().unwrap_or_else(|| panic!("{text} was taken"));
+            let misread = AccountPlace::parse(text).err().unwrap_or_else(|| panic!("{text} was taken"));
             assert!(misread.why.contains(why), "{text}: {}", misread.why);
         }
     }

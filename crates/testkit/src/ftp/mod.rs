@@ -1,0 +1,144 @@
+//! FTP servers with TLS, each for one test: ProFTPD, which lists for programs and for people, wants a data connection to
+//! resume the TLS session of its control connection and never renames over a file; and pyftpdlib, which does neither.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::certificate::{CertificateFiles, CertificateFlaw, make_certificate};
+use crate::components;
+use crate::process::{Server, ServerPlan};
+
+const PROFTPD_SETTINGS: &str = include_str!("proftpd.conf");
+const PYFTPDLIB: &str = include_str!("server.py");
+/// What ProFTPD becomes when root starts it.
+const NOBODY: u32 = 65534;
+/// SHA-512 crypt of [`FtpServer::PASSWORD`].
+const PASSWORD_HASH: &str =
+    "$6$triplicate$/A0kKB0uSCS/M4YYXTk6KQWcwZMtODjteDZ5gBK94XFN2yAj.MV8k73UIFtTVmNtE/vUW6Z0o.GB7rvXBhVUB.";
+
+/// Which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FtpKind {
+    /// ProFTPD.
+    Proftpd,
+    /// ProFTPD that knows no listings for programs, as vsftpd does not.
+    ProftpdForPeople,
+    /// ProFTPD that speaks nothing older than TLS 1.3.
+    ProftpdWithNewestTls,
+    /// pyftpdlib.
+    Pyftpdlib,
+}
+
+/// An FTP server at work; dropping it stops it and removes what it held.
+#[derive(Debug)]
+pub struct FtpServer {
+    /// The certificates.
+    pub certificates: CertificateFiles,
+    /// The folder on disk where every account starts.
+    pub data_dir: PathBuf,
+    /// The process: to freeze, kill and start again.
+    pub server: Server,
+}
+
+impl FtpServer {
+    /// The account that may do everything. pyftpdlib has two more with the same password: `keeper` may remove nothing,
+    /// `reader` may only read.
+    pub const USER: &'static str = "alice";
+    /// The password of every account.
+    pub const PASSWORD: &'static str = "open sesame";
+
+    /// Starts one; none when it is not installed.
+    ///
+    /// # Panics
+    /// When it is installed and does not start.
+    pub fn start(kind: FtpKind, flaw: CertificateFlaw) -> Option<Self> {
+        let component = match kind {
+            FtpKind::Pyftpdlib => components::pyftpdlib()?,
+            _ => components::ftp_rootfs()?,
+        };
+        match Self::start_installed(kind, &component, flaw) {
+            Ok(server) => Some(server),
+            Err(error) => panic!("cannot start an FTP server: {error}"),
+        }
+    }
+
+    fn start_installed(kind: FtpKind, component: &Path, flaw: CertificateFlaw) -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("triplicate-ftp-").tempdir()?.keep();
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755))?;
+        let data_dir = folder.join("data");
+        std::fs::create_dir(&data_dir)?;
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&data_dir, Some(NOBODY), Some(NOBODY))?;
+        }
+        let certificates = make_certificate(&folder, flaw)?;
+        let plan = match kind {
+            FtpKind::Pyftpdlib => pyftpdlib(component, &folder, &data_dir, &certificates)?,
+            FtpKind::Proftpd => proftpd(component, &folder, &data_dir, &certificates, "")?,
+            FtpKind::ProftpdWithNewestTls => {
+                proftpd(component, &folder, &data_dir, &certificates, "TLSProtocol TLSv1.3\n")?
+            }
+            FtpKind::ProftpdForPeople => {
+                let settings = "<Limit MLSD MLST>\n DenyAll\n</Limit>\nFactsAdvertise off\n";
+                proftpd(component, &folder, &data_dir, &certificates, settings)?
+            }
+        };
+        Ok(Self { certificates, data_dir, server: Server::start(plan)? })
+    }
+
+    /// The address of a folder for one of the accounts.
+    pub fn location(&self, user: &str, path: &str) -> String {
+        format!("ftps://{user}@127.0.0.1:{}/{path}", self.server.port())
+    }
+}
+
+fn proftpd(
+    rootfs: &Path,
+    folder: &Path,
+    data_dir: &Path,
+    certificates: &CertificateFiles,
+    more: &str,
+) -> io::Result<ServerPlan> {
+    let (own_id, group_id) = (rustix::process::getuid(), rustix::process::getgid());
+    let (uid, gid, becomes) = match own_id.is_root() {
+        true => (NOBODY, NOBODY, "User nobody\nGroup nogroup\n"),
+        false => (own_id.as_raw(), group_id.as_raw(), ""),
+    };
+    let (user, home, users) = (FtpServer::USER, data_dir.display(), folder.join("users"));
+    std::fs::write(&users, format!("{user}:{PASSWORD_HASH}:{uid}:{gid}::{home}:/bin/sh\n"))?;
+    // It refuses a list of passwords that others may read.
+    std::fs::set_permissions(&users, std::fs::Permissions::from_mode(0o600))?;
+    let shown = |path: &Path| path.display().to_string();
+    let text = PROFTPD_SETTINGS
+        .replace("@FOLDER@", &shown(folder))
+        .replace("@MODULES@", &shown(&rootfs.join("usr/lib/proftpd")))
+        .replace("@CERTIFICATE@", &shown(&certificates.certificate))
+        .replace("@KEY@", &shown(&certificates.key))
+        .replace("@MORE@", &format!("{becomes}{more}"));
+    let file = folder.join("proftpd.conf");
+    let program = components::unpacked_program(rootfs, "usr/sbin/proftpd")?;
+    let arguments = Box::new(move |port: u16| {
+        // The port has no argument of its own.
+        let _ = std::fs::write(&file, text.replace("@PORT@", &port.to_string()));
+        program.iter().cloned().chain(["--nodaemon".into(), "--config".into(), file.clone().into()]).collect()
+    });
+    Ok(ServerPlan { name: "proftpd", program: "env".into(), arguments, folder: folder.to_owned() })
+}
+
+fn pyftpdlib(
+    library: &Path,
+    folder: &Path,
+    data_dir: &Path,
+    certificates: &CertificateFiles,
+) -> io::Result<ServerPlan> {
+    let script = folder.join("server.py");
+    std::fs::write(&script, PYFTPDLIB)?;
+    let python = components::python().ok_or_else(|| io::Error::other("there is no Python"))?;
+    let rest = [library, data_dir, &certificates.certificate, &certificates.key].map(OsString::from);
+    let arguments = Box::new(move |port: u16| {
+        let first: [OsString; 3] = ["-I".into(), script.clone().into(), port.to_string().into()];
+        first.into_iter().chain(rest.iter().cloned()).collect()
+    });
+    Ok(ServerPlan { name: "pyftpdlib", program: python, arguments, folder: folder.to_owned() })
+}
