@@ -21,14 +21,16 @@ pub struct Destination {
     settings: Settings,
     /// Where its secrets are.
     secrets: Vec<(&'static str, SecretReference)>,
+    /// The destination that keeps everything but data a second time, where this one is cold, and where the file says so.
+    pub(crate) hot: Option<(String, At)>,
 }
 
 impl Destination {
-    /// The place with its secrets, fetched now.
+    /// The place with its secrets, fetched now, without its hot part.
     ///
     /// # Errors
     /// When a secret cannot be had.
-    pub fn site(&self) -> Result<Site, SecretError> {
+    pub(crate) fn site(&self) -> Result<Site, SecretError> {
         let mut settings = self.settings.clone();
         for (name, reference) in &self.secrets {
             let value = Value::Secret(reference.resolve()?);
@@ -37,7 +39,7 @@ impl Destination {
                 .and_then(|setting| setting.set(&mut settings, value))
                 .map_err(unfit)?;
         }
-        Ok(Site { location: self.location.clone(), settings })
+        Ok(Site { location: self.location.clone(), settings, hot: None })
     }
 
     /// Reads a table; every mistake is told, and none is made of what has one.
@@ -52,8 +54,9 @@ impl Destination {
             }
             return None;
         };
-        let mut destination =
-            Self { name: name.to_owned(), location, settings: Settings::default(), secrets: Vec::new() };
+        let hot = table.text("hot");
+        let (settings, secrets) = (Settings::default(), Vec::new());
+        let mut destination = Self { name: name.to_owned(), location, settings, secrets, hot };
         for key in table.left() {
             destination.set(table, &key, folder);
         }
@@ -132,7 +135,7 @@ fn hint_for(error: &SettingError, kind: &str) -> String {
         SettingError::Unknown { nearest: Some(meant), .. } => format!("`{meant}` may be meant"),
         SettingError::Unknown { .. } => {
             let names: Vec<&str> = settings::of_kind(kind).map(|setting| setting.name).collect();
-            format!("known here: `url`, `{}`", names.join("`, `"))
+            format!("known here: `url`, `hot`, `{}`", names.join("`, `"))
         }
         SettingError::Unfit { .. } => String::new(),
     }

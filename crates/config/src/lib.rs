@@ -16,6 +16,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use destinations::Site;
 use table::Table;
 
 pub use destination::Destination;
@@ -80,10 +81,55 @@ impl Config {
                 self.destinations.insert(name.to_owned(), destination);
             }
         });
+        self.check_hot_parts(root);
         for key in ELSEWHERE {
             root.leave(key);
         }
         root.finish();
+    }
+
+    /// Each hot part is a destination of its own, and belongs to one other.
+    fn check_hot_parts(&self, root: &mut Table<'_, '_>) {
+        let all_known = root.mistakes() == 0;
+        let mut taken = BTreeMap::new();
+        for destination in self.destinations.values() {
+            let Some((hot, at)) = &destination.hot else { continue };
+            let mut refuse = |what: String, hint: &str| {
+                root.report(at.clone(), &format!("destinations.{}.hot", destination.name), what, hint);
+            };
+            match self.destinations.get(hot) {
+                _ if *hot == destination.name => {
+                    refuse("a place is not its own hot part".to_owned(), "name another destination");
+                }
+                // One with mistakes of its own is there, and unknown.
+                None if all_known => {
+                    refuse(format!("there is no destination `{hot}`"), "write a table for it, with its `url`");
+                }
+                Some(part) if part.hot.is_some() => {
+                    refuse(format!("`{hot}` has a hot part itself"), "a hot part is a place that can always be read");
+                }
+                _ => {}
+            }
+            if let Some(first) = taken.insert(hot.clone(), &destination.name) {
+                refuse(format!("`{hot}` is the hot part of `{first}`"), "each needs a hot part of its own");
+            }
+        }
+    }
+
+    /// The place of this name with everything that belongs to it; secrets are fetched now.
+    ///
+    /// # Errors
+    /// When there is no such name, or when a secret cannot be had.
+    pub fn site(&self, name: &str) -> Result<Site, NoSite> {
+        let destination = self.destination(name)?;
+        let of = |destination: &Destination| {
+            destination.site().map_err(|error| NoSite::Secret { name: destination.name.clone(), error })
+        };
+        let hot = match &destination.hot {
+            Some((hot, _)) => Some(Box::new(of(self.destination(hot)?)?)),
+            None => None,
+        };
+        Ok(Site { hot, ..of(destination)? })
     }
 
     /// The destination of this name.
@@ -97,6 +143,22 @@ impl Config {
             known: self.destinations.keys().cloned().collect(),
         })
     }
+}
+
+/// Why a name does not lead to a place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoSite {
+    /// Nobody has it.
+    #[error(transparent)]
+    Unknown(#[from] UnknownName),
+    /// A secret cannot be had.
+    #[error("destination `{name}`: {error}")]
+    Secret {
+        /// Whose secret.
+        name: String,
+        /// Why.
+        error: SecretError,
+    },
 }
 
 /// A name that the file does not have.
@@ -138,6 +200,13 @@ access_key_id = "NAME"
 secret_access_key = { command = ["printf", "hush"] }
 bucket_lookup = "path"
 
+[destinations.archive]
+url = "s3:https://objects.example/archive"
+access_key_id = "NAME"
+secret_access_key = { command = ["printf", "hush"] }
+storage_class = "DEEP_ARCHIVE"
+hot = "disk"
+
 [destinations.disk]
 url = "/srv/backup"
 "#;
@@ -148,21 +217,26 @@ url = "/srv/backup"
         let path = folder.path().join("triplicate.toml");
         std::fs::write(&path, WHOLE).unwrap();
         let config = Config::read(&path).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(config.destinations.keys().collect::<Vec<_>>(), ["cloud", "disk", "nas"]);
+        assert_eq!(config.destinations.keys().collect::<Vec<_>>(), ["archive", "cloud", "disk", "nas"]);
         // The file of the password is not there yet: reading the configuration has not looked for it.
-        let error = config.destination("nas").unwrap().site().unwrap_err();
+        let error = config.site("nas").unwrap_err();
         assert!(error.to_string().contains("nas-password"), "{error}");
         std::fs::write(folder.path().join("nas-password"), "hush\n").unwrap();
-        let nas = config.destination("nas").unwrap().site().unwrap();
+        let nas = config.site("nas").unwrap();
         assert_eq!(nas.settings.access.rest.password.as_ref().unwrap().expose_secret(), "hush");
         assert_eq!(nas.settings.access.tls.ca_certificate, Some(folder.path().join("nas.pem")));
         assert_eq!((nas.settings.limits.connections, nas.settings.limits.retry_total_seconds), (4, 120));
-        let cloud = config.destination("cloud").unwrap().site().unwrap();
+        let cloud = config.site("cloud").unwrap();
         assert_eq!(cloud.settings.access.s3.key.as_ref().unwrap().expose_secret(), "hush");
         assert_eq!(cloud.settings.access.s3.bucket_in_path, Some(true));
+        let archive = config.site("archive").unwrap();
+        assert_eq!(archive.hot.unwrap().location.to_string(), "/srv/backup");
         assert!(!format!("{config:?} {nas:?} {cloud:?}").contains("hush"));
         let error = config.destination("cluod").unwrap_err();
-        assert!(error.to_string().ends_with("has no destination `cluod`; it has `cloud`, `disk`, `nas`"), "{error}");
+        assert!(
+            error.to_string().ends_with("has no destination `cluod`; it has `archive`, `cloud`, `disk`, `nas`"),
+            "{error}"
+        );
     }
 
     /// Each text with all that is told of it, in order.
@@ -185,7 +259,7 @@ url = "/srv/backup"
                 "[destinations.nas]\nurl = \"/srv\"\nconection = 3\nstall_limit = 5\nregion = \"x\"",
                 "f:3:1: `destinations.nas.conection`: `conection` is not a setting of `local:`\n  hint: `connections` may be meant\n\
                  f:4:15: `destinations.nas.stall_limit`: `stall_limit` needs a time such as `90s`, `15m` or `1h`\n\
-                 f:5:1: `destinations.nas.region`: `region` is not a setting of `local:`\n  hint: known here: `url`, `connections`, `stall_limit`, `retry_total`",
+                 f:5:1: `destinations.nas.region`: `region` is not a setting of `local:`\n  hint: known here: `url`, `hot`, `connections`, `stall_limit`, `retry_total`",
             ),
             (
                 "[destinations.nas]\nurl = \"rest:https://me:hush@host/\"\n",
@@ -193,6 +267,21 @@ url = "/srv/backup"
             ),
             ("[destinations.\"a b\"]\nurl = \"nonsense:x\"", "f:1:1: `destinations.a b`: `a b` cannot be a name\n"),
             ("[destinations.a]\nurl = /srv", "f:2:7: "),
+            (
+                "[destinations.a]\nurl = \"/a\"\nhot = \"a\"\n[destinations.b]\nurl = \"/b\"\nhot = \"x\"\n[destinations.c]\nurl = \"/c\"\nhot = 1",
+                "f:3:7: `destinations.a.hot`: a place is not its own hot part\n  hint: name another destination\n\
+                 f:9:7: `destinations.c.hot`: a text is needed, not a whole number\n  hint: put it into quotes",
+            ),
+            (
+                "[destinations.a]\nurl = \"/a\"\nhot = \"a\"\n[destinations.b]\nurl = \"/b\"\nhot = \"x\"\n[destinations.c]\nurl = \"/c\"\nhot = \"b\"",
+                "f:3:7: `destinations.a.hot`: a place is not its own hot part\n  hint: name another destination\n\
+                 f:6:7: `destinations.b.hot`: there is no destination `x`\n  hint: write a table for it, with its `url`\n\
+                 f:9:7: `destinations.c.hot`: `b` has a hot part itself\n  hint: a hot part is a place that can always be read",
+            ),
+            (
+                "[destinations.a]\nurl = \"/a\"\nhot = \"h\"\n[destinations.b]\nurl = \"/b\"\nhot = \"h\"\n[destinations.h]\nurl = \"/h\"",
+                "f:6:7: `destinations.b.hot`: `h` is the hot part of `a`\n  hint: each needs a hot part of its own",
+            ),
         ] {
             let error = Config::parse(Path::new("f"), text).expect_err(text).to_string();
             assert!(error.starts_with(expected), "{text}\n--- is\n{error}\n--- should be\n{expected}");

@@ -68,6 +68,14 @@ pub struct S3Access {
     pub bucket_in_path: Option<bool>,
     /// The class in which packs of data are stored; everything else is in the bucket's usual one.
     pub storage_class: Option<String>,
+    /// For how many days a pack that was asked for from an archive stays readable; 0 for what is usual.
+    pub restore_days: usize,
+    /// How fast an archive is asked to be, in S3's word; `Standard` without it.
+    pub restore_tier: Option<&'static str>,
+    /// For how many days files are locked against removal; 0 for not at all.
+    pub object_lock_days: usize,
+    /// Whether nobody at all can take such a lock away before its time.
+    pub object_lock_is_final: bool,
 }
 
 /// The account of containers, what lets us in, and where Azure is.

@@ -36,13 +36,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use format::{FileKind, FileName};
-use model::{Fault, Id};
+use jiff::Timestamp;
+use model::{Fault, FaultKind, Id};
 
 pub use access::{
     Access, AzureAccess, B2Access, DropboxAccess, FtpsAccess, GoogleAccess, LocalAccess, RcloneAccess, RestAccess,
     S3Access, SshAccess, TlsAccess, WebdavAccess,
 };
-pub use around::{Crowding, Metering, Pacing, RetryListener, RetryNotice, Retrying, Stalling};
+pub use around::{Crowding, HotAndCold, Metering, Pacing, RetryListener, RetryNotice, Retrying, Stalling};
 pub use azure::AzureContainer;
 pub use b2::B2Bucket;
 pub use dropbox::DropboxFolder;
@@ -149,6 +150,17 @@ pub enum Span {
     },
 }
 
+/// Whether a file can be read, or lies in an archive from which it has to be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warmth {
+    /// It can be read.
+    Warm,
+    /// It was asked for, and takes its time.
+    Warming,
+    /// It has to be asked for.
+    Cold,
+}
+
 /// A place that holds one copy of one repository.
 ///
 /// Every verb is complete or a fault: a listing that broke off, a read that came back short and a write of which
@@ -192,4 +204,34 @@ pub trait Destination: Send + Sync + std::fmt::Debug {
 
     /// Removes a file; one that is not there is a success.
     async fn remove(&self, name: FileName) -> Result<(), Fault>;
+
+    /// Whether packs of data may lie in an archive here. Where this is false, nobody needs to ask [`Destination::warmth`].
+    fn may_be_cold(&self) -> bool {
+        false
+    }
+
+    /// Whether a file can be read now.
+    async fn warmth(&self, _name: FileName) -> Result<Warmth, Fault> {
+        Ok(Warmth::Warm)
+    }
+
+    /// Asks the place to make a file readable, which may take it hours. Nothing is waited for; asking again is harmless.
+    async fn warm_up(&self, _name: FileName) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// For how many days files are to be locked here, where the place can do that and was told to.
+    fn lock_days(&self) -> Option<u32> {
+        None
+    }
+
+    /// Locks a file: until then nobody can remove it, with whatever credential. A lock that lasts longer stays.
+    async fn lock_until(&self, name: FileName, _until: Timestamp) -> Result<(), Fault> {
+        Err(Fault::new(FaultKind::Refused, "lock", name.path(), self.place(), "this place locks no files"))
+    }
+
+    /// The two places that this one is made of, for whoever has to look at the hot one by itself.
+    fn as_pair(&self) -> Option<&HotAndCold> {
+        None
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clock::Clock;
 use model::Fault;
 
-use crate::{Destination, Location, Pace, Settings, Terms, open_on};
+use crate::{Destination, HotAndCold, Location, Pace, Settings, Terms, open_on};
 
 /// Where a copy lives, and what is set for that place.
 #[derive(Debug, Clone)]
@@ -14,6 +14,8 @@ pub struct Site {
     pub location: Location,
     /// Credentials and limits.
     pub settings: Settings,
+    /// Where everything but data is kept a second time, for a place that is cold.
+    pub hot: Option<Box<Site>>,
 }
 
 impl Site {
@@ -21,7 +23,11 @@ impl Site {
     /// asked of the place yet.
     pub fn open(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Destination>, Fault> {
         let Settings { access, limits, rates } = &self.settings;
-        let pace = Some(Pace { rates: rates.clone(), clock });
-        open_on(&self.location, access, Terms { limits: *limits, pace, listener: None })
+        let pace = Some(Pace { rates: rates.clone(), clock: clock.clone() });
+        let place = open_on(&self.location, access, Terms { limits: *limits, pace, listener: None })?;
+        match &self.hot {
+            Some(hot) => Ok(Arc::new(HotAndCold::new(place, hot.open(clock)?))),
+            None => Ok(place),
+        }
     }
 }

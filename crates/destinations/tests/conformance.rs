@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use destinations::{
-    Access, AzureAccess, B2Access, Destination, DropboxAccess, FtpsAccess, GoogleAccess, Limits, Location,
+    Access, AzureAccess, B2Access, Destination, DropboxAccess, FtpsAccess, GoogleAccess, HotAndCold, Limits, Location,
     RcloneAccess, RetryListener, S3Access, SshAccess, TlsAccess, open_heard,
 };
 use format::{FileKind, FileName};
@@ -62,6 +62,17 @@ fn temporary_files(folder: &Path) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hot_and_a_cold_folder_conform_as_one_copy() {
+    let above = tempfile::tempdir().unwrap();
+    let [cold, hot] = ["cold", "hot"].map(|name| above.path().join(name));
+    let open = |root: &Path| opened(root.to_str().unwrap(), &Access::default());
+    let pair = HotAndCold::new(open(&cold), open(&hot));
+    pair.claim();
+    passes(&Subject { destination: Arc::new(pair), plant: plant_in(cold.clone()), has_folders: true }).await;
+    assert_eq!(temporary_files(above.path()), Vec::<PathBuf>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,6 +234,14 @@ async fn a_ceph_bucket_conforms() {
         let plant = Box::new(move |path: &str, bytes: &[u8]| planted.put(&format!("{below}{path}"), bytes).unwrap());
         passes(&Subject { destination, plant, has_folders: false }).await;
     }
+    if std::env::var_os("TRIPLICATE_EXHAUSTIVE").is_none() {
+        return;
+    }
+    let above = tempfile::tempdir().unwrap();
+    let hot = opened(above.path().join("hot").to_str().unwrap(), &Access::default());
+    let cold = opened(bucket.repository("cold").trim_end_matches('/'), &access);
+    let plant = Box::new(move |path: &str, bytes: &[u8]| bucket.put(&format!("cold/{path}"), bytes).unwrap());
+    passes(&Subject { destination: Arc::new(HotAndCold::new(cold, hot)), plant, has_folders: false }).await;
 }
 
 fn ssh_access(server: &SshServer) -> SshAccess {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use destinations::{Access, Destination, Limits, Location, S3Access, S3Bucket, open};
+use clock::Clock as _;
+use destinations::{Access, Destination, Limits, Location, S3Access, S3Bucket, Span, Warmth, open};
 use format::{FileKind, FileName};
 use model::{FaultKind, Id, Secret};
 use scripted::{Act, Scripted, answer};
@@ -131,4 +132,82 @@ async fn only_packs_of_data_get_the_storage_class_that_was_set() {
         let fault = opened(class).expect_err(class);
         assert_eq!(fault.kind, FaultKind::Misconfigured, "{fault}");
     }
+}
+
+#[tokio::test]
+async fn an_archived_pack_is_told_from_a_missing_one_and_asked_for() {
+    let refusal = |status: &str, code: &str| {
+        answer(status, &[], format!("<Error><Code>{code}</Code><Message>no</Message></Error>").as_bytes())
+    };
+    let server = Scripted::start(move |asked| {
+        Act::Say(match (asked.verb.as_str(), asked.target.contains("restore")) {
+            ("HEAD", _) => answer("200 OK", &["x-amz-storage-class: DEEP_ARCHIVE"], b""),
+            ("POST", true) if asked.target.contains("/data/07/") => answer("202 Accepted", &[], b""),
+            ("POST", true) if asked.target.contains("/data/08/") => refusal("409 Conflict", "RestoreAlreadyInProgress"),
+            ("POST", true) if asked.target.contains("/data/09/") => refusal("403 Forbidden", "InvalidObjectState"),
+            ("POST", true) => refusal("403 Forbidden", "AccessDenied"),
+            _ => refusal("403 Forbidden", "InvalidObjectState"),
+        })
+    })
+    .await;
+    let location = format!("s3:http://{}/bucket/repo", server.address);
+    let access = |class: Option<&str>, days: usize| S3Access {
+        key_id: Some("KEY".to_owned()),
+        key: Some(Secret::from("x")),
+        storage_class: class.map(str::to_owned),
+        restore_days: days,
+        restore_tier: Some("Bulk").filter(|_| days != 0),
+        ..S3Access::default()
+    };
+    let place = opened(&location, access(Some("DEEP_ARCHIVE"), 3));
+    let [known, underway, warm, denied] = [7, 8, 9, 10].map(|byte| FileName::pack(Id::from_bytes([byte; 32])));
+    let fault = place.read(known, Span::Whole).await.expect_err("archived");
+    assert_eq!(fault.kind, FaultKind::Cold, "{fault}");
+    assert_eq!(place.warmth(known).await.unwrap(), Warmth::Cold);
+    for name in [known, underway, warm] {
+        place.warm_up(name).await.unwrap_or_else(|fault| panic!("{name}: {fault}"));
+    }
+    assert_eq!(place.warm_up(denied).await.expect_err("denied").kind, FaultKind::Denied);
+    let asked = server.asked();
+    let post = asked.iter().find(|asked| asked.verb == "POST").unwrap();
+    let body = String::from_utf8_lossy(&post.body);
+    assert!(body.contains("<Days>3</Days>") && body.contains("<Tier>Bulk</Tier>"), "{body}");
+    assert!(place.may_be_cold());
+    assert!(opened(&location, access(None, 1)).may_be_cold());
+    for class in [None, Some("STANDARD_IA"), Some("GLACIER_IR")] {
+        assert!(!opened(&location, access(class, 0)).may_be_cold(), "{class:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_locked_file_stays_and_what_is_not_locked_goes_with_all_its_versions() {
+    let Some(server) = CephServer::shared() else { return };
+    let bucket = server.new_bucket_with_locks();
+    let place = opened(&bucket.repository("repo"), S3Access { object_lock_days: 1, ..access(server) });
+    assert_eq!(place.lock_days(), Some(1));
+    let file = |text: &'static str| {
+        let bytes = Bytes::from_static(text.as_bytes());
+        (FileName::new(FileKind::Snapshot, format::hash(&bytes)), bytes)
+    };
+    let ((locked, bytes), (free, other)) = (file("locked"), file("free"));
+    place.write(locked, bytes.clone()).await.unwrap();
+    for _ in 0..3 {
+        place.write(free, other.clone()).await.unwrap();
+    }
+    let now = clock::SystemClock::new().now();
+    let [sooner, later] = [30, 60].map(|minutes| now + jiff::SignedDuration::from_mins(minutes));
+    place.lock_until(locked, later).await.unwrap();
+    place.lock_until(locked, sooner).await.unwrap_or_else(|fault| panic!("a longer lock is as good: {fault}"));
+    let fault = place.remove(locked).await.expect_err("it is locked");
+    assert_eq!(fault.kind, FaultKind::Denied, "{fault}");
+    assert!(fault.cause.contains("it is locked until "), "{fault}");
+    assert_eq!(place.read(locked, Span::Whole).await.unwrap(), bytes);
+    place.remove(free).await.unwrap();
+    place.remove(free).await.unwrap();
+    assert_eq!(place.stat(free).await.expect_err("gone").kind, FaultKind::NotFound);
+    assert_eq!(place.list(FileKind::Snapshot).await.unwrap().len(), 1);
+    let missing = place.lock_until(free, later).await.expect_err("it is not there");
+    assert_eq!(missing.kind, FaultKind::NotFound, "{missing}");
+    let usual = opened(&bucket.repository("repo"), access(server));
+    assert_eq!(usual.lock_days(), None);
 }

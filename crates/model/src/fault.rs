@@ -50,6 +50,8 @@ pub enum FaultKind {
     Failing,
     /// The place refused for good (4xx, an unsupported request).
     Refused,
+    /// It is there, in an archive, and cannot be read before it was asked for.
+    Cold,
     /// Another object has this name already.
     Exists,
     /// Bytes do not match their name, their length or their form.
@@ -102,7 +104,7 @@ impl Fault {
     pub fn retry(&self) -> Retry {
         match self.kind {
             FaultKind::Unreachable | FaultKind::Stalled | FaultKind::Failing => Retry::Now,
-            FaultKind::Full | FaultKind::Absent => Retry::Later,
+            FaultKind::Full | FaultKind::Absent | FaultKind::Cold => Retry::Later,
             _ => Retry::Never,
         }
     }
@@ -118,6 +120,9 @@ impl Fault {
             FaultKind::Stalled => Some("the destination stopped answering; try again, or check its load"),
             FaultKind::Failing => Some("the destination has trouble of its own; see its log"),
             FaultKind::Refused => Some("check that the URL names a place of this kind"),
+            FaultKind::Cold => {
+                Some("`triplicate restore` asks for what it needs and waits for it; or name a copy that is not cold")
+            }
             FaultKind::Exists => Some("the name is taken by other content; nothing was overwritten"),
             FaultKind::Damaged => {
                 Some("run `triplicate check --read-data`; other copies are used where they are sound")

@@ -101,6 +101,12 @@ pub enum Error {
         /// What is wrong with it.
         source: FormatError,
     },
+    /// What is needed lies in an archive, was asked for, and cannot be read yet.
+    #[error("{packs} packs lie in an archive and cannot be read yet; they were asked for")]
+    StillCold {
+        /// How many.
+        packs: u64,
+    },
     /// What was to be backed up is not there.
     #[error("source `{}` does not exist; no snapshot was made", .0.display())]
     SourceMissing(PathBuf),
@@ -162,6 +168,9 @@ impl Error {
             Error::Damaged { .. } => "name a further copy with -r, and run `triplicate check --read-data` on each",
             Error::BlobUnknown { .. } | Error::Format { .. } => {
                 "run `triplicate check --read-data` to see what is affected"
+            }
+            Error::StillCold { .. } => {
+                "run the same command again later: it goes on where it is, and asks for nothing twice"
             }
             Error::SourceMissing(_) => "check the path, and that the disk that holds it is mounted",
             Error::SourceEmpty(_) => "is its disk mounted? --allow-empty makes a snapshot all the same",

@@ -138,6 +138,13 @@ pub enum Event {
         /// How many files it lacks.
         files: u64,
     },
+    /// Packs lie in an archive, were asked for, and are waited for. Told again when there are fewer.
+    WarmingUp {
+        /// How many cannot be read yet.
+        packs: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
     /// The parent that was chosen, once it is known.
     Parent(Option<model::Id>),
 }

@@ -13,7 +13,7 @@ use format::{Chunker, Config, FileKind, FileName, KeyFile, KeyOwner, MasterKey, 
 use model::{Fault, FaultKind, Id, Secret};
 
 use crate::copies::status::Holdings;
-use crate::copies::{Answers, CopySet};
+use crate::copies::{Answers, CopySet, hot};
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::repository::{Repository, Surroundings, copy_set};
@@ -82,6 +82,8 @@ impl Repository {
         }
         made?;
         remove_keys(&copies, &left_over);
+        let everywhere: Vec<_> = (0..copies.all().len()).map(|number| (number, sealed_config.clone())).collect();
+        hot::claim(&copies, &master, &everywhere, &Holdings::of_listings(FileKind::Key, Vec::new()));
         let chunker = Chunker::new(config.chunker_polynomial);
         Ok(Self { copies, config, master, key_id, chunker, surroundings, locks_at_opening: Mutex::default() })
     }
@@ -103,6 +105,8 @@ impl Repository {
             configs.iter().any(|(_, sealed)| master.open(sealed).is_ok())
         })?;
         let config = agree_on_config(&copies, &configs, &unlocked.master, &unlocked.holdings)?;
+        hot::claim(&copies, &unlocked.master, &configs, &unlocked.holdings);
+        copies.at_least_one()?;
         let chunker = Chunker::new(config.chunker_polynomial);
         let locks_at_opening = Mutex::new(Some(locks));
         let Unlocked { master, id: key_id, .. } = unlocked;
@@ -140,6 +144,7 @@ pub(crate) fn refuse_unless_empty(copies: &CopySet) -> Result<Vec<Id>> {
             Err(fault) => return Err(fault.into()),
         }
     }
+    hot::refuse_taken(copies)?;
     for kind in [FileKind::Key, FileKind::Pack, FileKind::Index, FileKind::Snapshot] {
         for (number, answer) in copies.ask_each(|destination| destination.list(kind)) {
             let place = copies.all()[number].place().to_owned();

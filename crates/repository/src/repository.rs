@@ -11,7 +11,7 @@ use model::Id;
 use tokio::runtime::Handle;
 
 use crate::cache_folder::CacheFolder;
-use crate::copies::{Answers, CopySet, Holders};
+use crate::copies::{Answers, CopySet, Holders, hot};
 use crate::error::{Error, Result};
 use crate::index::load::LoadedIndex;
 use crate::index::{Index, load};
@@ -141,17 +141,19 @@ impl Repository {
         (FileName::new(kind, format::hash(&sealed)), Bytes::from(sealed))
     }
 
-    /// Loads the merged index of all live copies.
+    /// Loads the merged index of all live copies, and makes hot parts whole.
     pub fn indexed(&self) -> Result<Indexed<'_>> {
         let LoadedIndex { index, holdings, has_unsound, has_lost } = load::load(self)?;
-        Ok(Indexed {
+        let indexed = Indexed {
             repository: self,
             index,
             index_holdings: holdings,
             has_unsound_index: has_unsound,
             has_lost_index: has_lost,
             listings: Listings::default(),
-        })
+        };
+        hot::complete(&indexed)?;
+        Ok(indexed)
     }
 }
 

@@ -21,6 +21,7 @@
 //! | [`FaultProxy`] | a proxy before a real server that breaks, delays, refuses, redirects and lies as scripted |
 //! | [`raw_http`] | HTTP/1.1 byte by byte, by a client that may lie |
 //! | [`MemoryFolder`], [`Faulty`] | a destination in memory, and a destination with scripted faults |
+//! | [`Archive`] | a destination in memory from which data has to be asked for before it can be read |
 //! | [`Lifeline`] | one process with several destinations that dies, or pauses, at any operation |
 //! | [`oracle`] | restic and rustic as judges of a repository |
 //! | [`traced`] | a program whose disk fails, or that dies, at a chosen system call; what is left when the power goes |
@@ -30,6 +31,7 @@
 //! Nothing here is ever part of the product, and no crate imports this one except for its tests. A failed preparation
 //! panics with the reason: a test that cannot prepare its ground has nothing else to do.
 
+mod archive;
 mod azure;
 mod ceph;
 mod certificate;
@@ -58,6 +60,7 @@ pub mod store_server;
 pub mod traced;
 mod webdav;
 
+pub use archive::Archive;
 pub use azure::AzureServer;
 pub use ceph::{Bucket, CephServer};
 pub use certificate::{CertificateFiles, CertificateFlaw, make_certificate};

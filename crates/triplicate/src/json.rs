@@ -149,6 +149,14 @@ impl Trouble {
     }
 }
 
+/// `warming_up`: packs that lie in an archive were asked for, and so many cannot be read yet.
+#[derive(Debug, Serialize)]
+pub(crate) struct WarmingUp {
+    pub(crate) message_type: &'static str,
+    pub(crate) packs: u64,
+    pub(crate) bytes: u64,
+}
+
 /// `error`: a copy, or a file of it, that cannot be used.
 #[derive(Debug, Serialize)]
 pub(crate) struct CopyTrouble {

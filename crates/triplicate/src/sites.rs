@@ -9,7 +9,7 @@ use std::cell::OnceCell;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use config::{Config, SecretReference};
+use config::{Config, NoSite, SecretReference};
 use destinations::settings::{self, SettingError, Value};
 use destinations::{
     Access, AzureAccess, B2Access, DropboxAccess, GoogleAccess, Location, LocationError, RcloneAccess, RestAccess,
@@ -39,9 +39,14 @@ pub(crate) fn resolve(addresses: &[String], global: &Global) -> Result<Vec<Site>
         sites.push(with_options(site, global)?);
     }
     refuse_unknown_kinds(&sites, global)?;
-    let locations: Vec<&Location> = sites.iter().map(|site| &site.location).collect();
+    let locations: Vec<&Location> = all_places(&sites).map(|site| &site.location).collect();
     refuse_same_place(&locations)?;
     Ok(sites)
+}
+
+/// The places, and the hot parts of those that have one.
+fn all_places(sites: &[Site]) -> impl Iterator<Item = &Site> {
+    sites.iter().flat_map(|site| [Some(site), site.hot.as_deref()]).flatten()
 }
 
 /// A place that is known by its address alone, with everything that is set for it.
@@ -62,7 +67,7 @@ fn known_by_address(location: Location) -> Result<Site, Failure> {
     if matches!(location, Location::Ftps(_)) {
         settings.access.ftps.password = of_variables(environment::FTPS_PASSWORD)?;
     }
-    Ok(Site { location, settings })
+    Ok(Site { location, settings, hot: None })
 }
 
 /// What the call sets is for every place, named or not, and wins.
@@ -71,6 +76,7 @@ fn with_options(mut site: Site, global: &Global) -> Result<Site, Failure> {
     for option in &global.option {
         set(&mut site, option)?;
     }
+    site.hot = site.hot.map(|hot| with_options(*hot, global).map(Box::new)).transpose()?;
     Ok(site)
 }
 
@@ -98,8 +104,10 @@ fn named(name: &str, config: &OnceCell<Config>, global: &Global) -> Result<Site,
             config.get_or_init(|| read)
         }
     };
-    let destination = config.destination(name).map_err(|error| Failure::usage(error.to_string()))?;
-    destination.site().map_err(|error| Failure::failed(format!("destination `{name}`: {error}")))
+    config.site(name).map_err(|error| match error {
+        NoSite::Unknown(error) => Failure::usage(error.to_string()),
+        NoSite::Secret { .. } => Failure::failed(error.to_string()),
+    })
 }
 
 /// The configuration that `--config`, its variable or the user's folder names.
@@ -225,7 +233,7 @@ fn parts(option: &str) -> Result<(&str, &str, &str), Failure> {
 fn refuse_unknown_kinds(sites: &[Site], global: &Global) -> Result<(), Failure> {
     for option in &global.option {
         let (kind, name, _) = parts(option)?;
-        if !sites.iter().any(|site| site.location.kind() == kind) {
+        if !all_places(sites).any(|site| site.location.kind() == kind) {
             return Err(Failure::usage(format!("the option `{kind}.{name}` is for no copy that was named")));
         }
     }

@@ -234,6 +234,13 @@ impl Observer for Watch {
                 let files = figures::count(files, "file");
                 self.screen.note(format!("copy {copy} lacks {files} that others have; it catches up"));
             }
+            Event::WarmingUp { packs, bytes } => {
+                let told = json::WarmingUp { message_type: "warming_up", packs, bytes };
+                // A reader that went away is noticed by the next line of the result.
+                let _ = self.screen.json(&told);
+                let (packs, bytes) = (figures::count(packs, "pack"), figures::bytes(bytes));
+                self.screen.note(format!("waiting for {packs} ({bytes}) to come out of the archive"));
+            }
             Event::Parent(Some(id)) => self.screen.note(format!("using parent snapshot {}", id.short())),
             Event::Parent(None) => self.screen.note("no parent snapshot found, will read all files"),
         }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use format::{FileKind, FileName};
+use jiff::Timestamp;
 use model::{Fault, FaultKind};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::{Destination, Listed, Span};
+use crate::{Destination, Listed, Span, Warmth};
 
 /// Lets so many requests through at one time.
 #[derive(Debug)]
@@ -79,5 +80,28 @@ impl Destination for Crowding {
     async fn remove(&self, name: FileName) -> Result<(), Fault> {
         let _turn = self.turn("remove").await?;
         self.inner.remove(name).await
+    }
+
+    fn may_be_cold(&self) -> bool {
+        self.inner.may_be_cold()
+    }
+
+    async fn warmth(&self, name: FileName) -> Result<Warmth, Fault> {
+        let _turn = self.turn("stat").await?;
+        self.inner.warmth(name).await
+    }
+
+    async fn warm_up(&self, name: FileName) -> Result<(), Fault> {
+        let _turn = self.turn("warm up").await?;
+        self.inner.warm_up(name).await
+    }
+
+    fn lock_days(&self) -> Option<u32> {
+        self.inner.lock_days()
+    }
+
+    async fn lock_until(&self, name: FileName, until: Timestamp) -> Result<(), Fault> {
+        let _turn = self.turn("lock").await?;
+        self.inner.lock_until(name, until).await
     }
 }

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use format::{FileKind, FileName};
+use jiff::Timestamp;
 use model::Fault;
 
 use crate::pace::flow::Flow;
 use crate::pace::meter::Meter;
 use crate::pace::{Meters, Pace};
-use crate::{Destination, Listed, Span};
+use crate::{Destination, Listed, Span, Warmth};
 
 /// A shorter file does not wait for its turn, it only delays the others': a lock that waits behind packs would turn stale.
 const SHORT_FILE_BYTES: u64 = 64 << 10;
@@ -111,5 +112,25 @@ impl Destination for Pacing {
 
     async fn remove(&self, name: FileName) -> Result<(), Fault> {
         self.paced(&self.meters.up, 0, self.inner.remove(name)).await
+    }
+
+    fn may_be_cold(&self) -> bool {
+        self.inner.may_be_cold()
+    }
+
+    async fn warmth(&self, name: FileName) -> Result<Warmth, Fault> {
+        self.paced(&self.meters.down, 0, self.inner.warmth(name)).await
+    }
+
+    async fn warm_up(&self, name: FileName) -> Result<(), Fault> {
+        self.paced(&self.meters.up, 0, self.inner.warm_up(name)).await
+    }
+
+    fn lock_days(&self) -> Option<u32> {
+        self.inner.lock_days()
+    }
+
+    async fn lock_until(&self, name: FileName, until: Timestamp) -> Result<(), Fault> {
+        self.paced(&self.meters.up, 0, self.inner.lock_until(name, until)).await
     }
 }

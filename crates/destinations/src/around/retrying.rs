@@ -11,9 +11,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use format::{FileKind, FileName};
+use jiff::Timestamp;
 use model::{Fault, FaultKind, Retry};
 
-use crate::{Destination, Limits, Listed, Span};
+use crate::{Destination, Limits, Listed, Span, Warmth};
 
 /// No wait of our own is longer; a place that asks for more (`Retry-After`) gets more.
 const BACKOFF_LONGEST_MILLISECONDS: u64 = 60_000;
@@ -154,5 +155,25 @@ impl Destination for Retrying {
 
     async fn remove(&self, name: FileName) -> Result<(), Fault> {
         self.repeated(|| self.inner.remove(name)).await
+    }
+
+    fn may_be_cold(&self) -> bool {
+        self.inner.may_be_cold()
+    }
+
+    async fn warmth(&self, name: FileName) -> Result<Warmth, Fault> {
+        self.repeated(|| self.inner.warmth(name)).await
+    }
+
+    async fn warm_up(&self, name: FileName) -> Result<(), Fault> {
+        self.repeated(|| self.inner.warm_up(name)).await
+    }
+
+    fn lock_days(&self) -> Option<u32> {
+        self.inner.lock_days()
+    }
+
+    async fn lock_until(&self, name: FileName, until: Timestamp) -> Result<(), Fault> {
+        self.repeated(|| self.inner.lock_until(name, until)).await
     }
 }

@@ -9,10 +9,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use format::{FileKind, FileName};
+use jiff::Timestamp;
 use model::{Fault, FaultKind};
 
 use super::progress::Progress;
-use crate::{Destination, Listed, Span};
+use crate::{Destination, Listed, Span, Warmth};
 
 /// Gives every attempt on the place inside `limit` of silence at most.
 #[derive(Debug)]
@@ -79,5 +80,25 @@ impl Destination for Stalling {
 
     async fn remove(&self, name: FileName) -> Result<(), Fault> {
         self.watched("remove", || name.path(), self.inner.remove(name)).await
+    }
+
+    fn may_be_cold(&self) -> bool {
+        self.inner.may_be_cold()
+    }
+
+    async fn warmth(&self, name: FileName) -> Result<Warmth, Fault> {
+        self.watched("stat", || name.path(), self.inner.warmth(name)).await
+    }
+
+    async fn warm_up(&self, name: FileName) -> Result<(), Fault> {
+        self.watched("warm up", || name.path(), self.inner.warm_up(name)).await
+    }
+
+    fn lock_days(&self) -> Option<u32> {
+        self.inner.lock_days()
+    }
+
+    async fn lock_until(&self, name: FileName, until: Timestamp) -> Result<(), Fault> {
+        self.watched("lock", || name.path(), self.inner.lock_until(name, until)).await
     }
 }

@@ -6,10 +6,15 @@
 //! what the name says, at no cost to us. Signing is left to `reqsign`, the requests are five.
 
 mod answers;
+mod archive;
+mod locks;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use format::{FileKind, FileName};
+use jiff::Timestamp;
 use model::{ExposeSecret as _, Fault, FaultKind, Id};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqsign_aws_v4::{Credential, RequestSigner};
@@ -19,8 +24,10 @@ use reqwest::{Method, Response, StatusCode, Url};
 use sha2::{Digest as _, Sha256};
 
 use self::answers::{NoPage, ServerError};
+use self::archive::{restoration, storage_class};
+use self::locks::{ObjectLock, object_lock};
 use crate::http::{self, HttpClient, Matter, Refusal};
-use crate::{Access, Destination, Limits, Listed, S3Location, Span};
+use crate::{Access, Destination, Limits, Listed, S3Location, Span, Warmth};
 
 /// What S3 leaves as it is in a path; in a query, `/` is encoded too.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -33,6 +40,7 @@ const REGION_WITHOUT_NAME: &str = "us-east-1";
 const AMAZON_DOMAIN: &str = "amazonaws.com";
 const PAYLOAD_HASH: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
+const CHECKSUM: HeaderName = HeaderName::from_static("x-amz-checksum-sha256");
 const STORAGE_CLASS: HeaderName = HeaderName::from_static("x-amz-storage-class");
 
 /// A copy in a bucket.
@@ -47,6 +55,9 @@ pub struct S3Bucket {
     is_amazon: bool,
     /// For packs of data; the bucket's usual one otherwise.
     storage_class: Option<HeaderValue>,
+    /// How archived objects are asked for; none where there are none.
+    restoration: Option<Bytes>,
+    object_lock: Option<ObjectLock>,
     signer: RequestSigner,
     credential: Credential,
 }
@@ -91,8 +102,21 @@ impl S3Bucket {
         let prefix = if location.prefix.is_empty() { String::new() } else { format!("{}/", location.prefix) };
         let signer = RequestSigner::new("s3", &region);
         let storage_class = access.s3.storage_class.as_deref().map(storage_class).transpose().map_err(misconfigured)?;
+        let restoration = restoration(&access.s3);
+        let object_lock = object_lock(&access.s3).map_err(misconfigured)?;
         let http = HttpClient::new(place, &access.tls, limits.connections)?;
-        Ok(Self { http, bucket, prefix, region, is_amazon, storage_class, signer, credential })
+        Ok(Self {
+            http,
+            bucket,
+            prefix,
+            region,
+            is_amazon,
+            storage_class,
+            restoration,
+            object_lock,
+            signer,
+            credential,
+        })
     }
 
     async fn ask(
@@ -120,6 +144,12 @@ impl S3Bucket {
             .0;
         if let Some((name, value)) = outgoing.header {
             head.headers.insert(name, value);
+        }
+        // Amazon wants a second hash where locks are in play.
+        if let (Some(_), Some((_, id))) = (&self.object_lock, &outgoing.body) {
+            let checksum =
+                HeaderValue::try_from(BASE64.encode(id.as_bytes())).map_err(|error| unfit(error.to_string()))?;
+            head.headers.insert(CHECKSUM, checksum);
         }
         let context = reqsign_core::Context::new();
         self.signer
@@ -349,6 +379,9 @@ impl Destination for S3Bucket {
 
     async fn remove(&self, name: FileName) -> Result<(), Fault> {
         let matter = Matter::new("remove", name.path());
+        if self.object_lock.is_some() {
+            return self.remove_versions(&matter, &self.key(name)).await;
+        }
         match self.ask(&matter, Method::DELETE, &self.key(name), Outgoing::default()).await? {
             Ok(_) => Ok(()),
             Err(refusal) => {
@@ -358,13 +391,26 @@ impl Destination for S3Bucket {
             }
         }
     }
-}
 
-/// A class is a word in capitals; which words there are, each server says for itself.
-fn storage_class(word: &str) -> Result<HeaderValue, &'static str> {
-    let is_word = word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
-    let value = HeaderValue::from_str(word).ok().filter(|_| is_word && !word.is_empty());
-    value.ok_or("`storage_class` is a word in capitals, such as `STANDARD_IA`")
+    fn lock_days(&self) -> Option<u32> {
+        self.object_lock.as_ref().map(|lock| lock.days)
+    }
+
+    async fn lock_until(&self, name: FileName, until: Timestamp) -> Result<(), Fault> {
+        self.lock(name, until).await
+    }
+
+    fn may_be_cold(&self) -> bool {
+        self.restoration.is_some()
+    }
+
+    async fn warmth(&self, name: FileName) -> Result<Warmth, Fault> {
+        self.look(name).await
+    }
+
+    async fn warm_up(&self, name: FileName) -> Result<(), Fault> {
+        self.ask_archive(name).await
+    }
 }
 
 fn hash(bytes: &[u8]) -> Id {

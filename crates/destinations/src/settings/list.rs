@@ -247,6 +247,34 @@ pub const ALL: &[Setting] = &[
         slot: Slot::Text(|settings| &mut settings.access.s3.storage_class),
     },
     Setting {
+        name: "restore_days",
+        kinds: &["s3"],
+        meaning: "For how many days a pack stays readable that was asked for from an archive; 7 without it",
+        slot: Slot::Count(|settings| &mut settings.access.s3.restore_days),
+    },
+    Setting {
+        name: "restore_tier",
+        kinds: &["s3"],
+        meaning: "How fast an archive is asked to be, which is a matter of price",
+        slot: Slot::Word(&["standard", "bulk", "expedited"], |settings, word| {
+            settings.access.s3.restore_tier = ["Standard", "Bulk", "Expedited"].get(word).copied();
+        }),
+    },
+    Setting {
+        name: "object_lock_days",
+        kinds: &["s3"],
+        meaning: "For how many days `copies extend` locks what snapshots need, in a bucket with object lock",
+        slot: Slot::Count(|settings| &mut settings.access.s3.object_lock_days),
+    },
+    Setting {
+        name: "object_lock_mode",
+        kinds: &["s3"],
+        meaning: "Whether the owner of the bucket can take locks away; with `compliance` nobody can",
+        slot: Slot::Word(&["governance", "compliance"], |settings, word| {
+            settings.access.s3.object_lock_is_final = word == 1;
+        }),
+    },
+    Setting {
         name: "password",
         kinds: &["sftp"],
         meaning: "The password of the account",

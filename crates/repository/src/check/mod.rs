@@ -32,6 +32,8 @@ use model::Id;
 
 use crate::bits::Bits;
 use crate::buffers::Buffers;
+use crate::copies::CopySet;
+use crate::copies::warm::{self, Patience};
 use crate::error::{Error, Result};
 use crate::locks::LockMode;
 use crate::observer::Silent;
@@ -63,6 +65,8 @@ pub struct CheckRequest {
     pub threads: Option<usize>,
     /// Where a random part comes from; none means a new one.
     pub seed: Option<u64>,
+    /// How long to wait for packs that are to be read and lie in an archive; without it such packs are a reason to refuse.
+    pub patience: Option<Patience>,
 }
 
 /// What is left of a copy's check for the comparison.
@@ -99,6 +103,8 @@ pub fn check(repository: &Repository, request: &CheckRequest) -> Result<CheckRep
         let place = Place::new(copy.destination().as_ref(), repository.copies().runtime(), repository.master());
         let mut session = Session::new(&place, repository, repository.observer());
         session.is_last = n + 1 == chosen.len();
+        session.number = chosen.get(n).copied();
+        session.patience = request.patience;
         session.workers = request.threads.unwrap_or_else(threads::count);
         match copy.lost() {
             Some(fault) => session.report.fault = Some(fault.clone()),
@@ -155,6 +161,7 @@ fn check_copy(
     let size = |jobs: &[Job<'_>]| jobs.iter().filter_map(|job| job.pack.size).sum::<u64>();
     session.progress().found((data.len() + trees.len()) as u64, size(&data) + size(&trees));
     session.progress().totals_known.store(session.is_last, Ordering::Relaxed);
+    warm_up(session, repository, &data)?;
     // Data first: when trees are read, every blob that is lost is known, and no content list has to be kept. Trees in
     // packs of data are judged with the other trees, when all is known.
     read_packs(session, &catalog, &data, &mut bad, None, opened)?;
@@ -169,6 +176,17 @@ fn check_copy(
     let indexed = catalog.packs().iter().map(|pack| pack.id).collect();
     let snapshots = snapshots.into_iter().map(|(id, _)| id).collect();
     Ok(Some(Seen { copy: session.report.copy.clone(), listings, indexed, snapshots }))
+}
+
+/// What is to be read may lie in an archive of this very copy.
+fn warm_up(session: &Session<'_>, repository: &Repository, data: &[Job<'_>]) -> Result<()> {
+    let copies = repository.copies();
+    let Some(copy) = session.number.and_then(|number| copies.all().get(number)) else { return Ok(()) };
+    let observer = repository.surroundings().observer.clone();
+    let alone = vec![copy.destination().clone()];
+    let alone = CopySet::new(alone, copies.runtime().clone(), observer, copies.clock().clone());
+    let needed = data.iter().map(|job| job.pack.id).collect();
+    warm::make_warm(&alone, &needed, session.patience, session.cancel)
 }
 
 /// Remembers which packs were read, and counts what a rolling check owes.

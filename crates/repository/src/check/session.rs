@@ -5,6 +5,7 @@ use model::Id;
 
 use super::place::{Place, Trouble};
 use super::report::{CopyReport, Finding};
+use crate::copies::warm::Patience;
 use crate::error::Damage;
 use crate::observer::{Cancel, Event, Observer, Progress};
 use crate::repository::Repository;
@@ -19,6 +20,10 @@ pub(super) struct Session<'a> {
     pub(super) is_last: bool,
     pub(super) workers: usize,
     pub(super) report: CopyReport,
+    /// The number of the copy in the set; none for what is no single copy.
+    pub(super) number: Option<usize>,
+    /// How long to wait for packs that lie in an archive.
+    pub(super) patience: Option<Patience>,
     /// Packs that were read to the end and are sound.
     pub(super) sound_packs: Vec<Id>,
 }
@@ -32,6 +37,8 @@ impl<'a> Session<'a> {
             cancel: repository.cancel(),
             clock: repository.clock(),
             is_last: true,
+            number: None,
+            patience: None,
             workers: threads::count(),
             report: CopyReport { copy: place.destination.place().to_owned(), ..CopyReport::default() },
             sound_packs: Vec::new(),

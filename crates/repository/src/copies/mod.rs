@@ -8,13 +8,16 @@
 //! This is the one place where the engine's threads meet the async destinations: every method here blocks.
 
 pub mod add;
+pub mod extend;
 pub mod fan_out;
 pub mod heal;
+pub(crate) mod hot;
 mod load;
 pub mod probe;
 pub(crate) mod removal;
 pub mod status;
 pub mod sync;
+pub mod warm;
 
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
@@ -281,12 +284,16 @@ impl CopySet {
     ) -> Result<T> {
         let mut damages = Vec::new();
         let mut faults = Vec::new();
-        for (number, copy) in self.in_turn(holders, length_of(span)) {
+        for (number, copy) in self.in_turn(name, holders, length_of(span)) {
             // Another thread may have found out since.
             if !copy.is_live() {
                 continue;
             }
-            let refused = match attempt(copy) {
+            let mut answer = attempt(copy);
+            if matches!(answer, Ok(Err(_))) && self.mended(copy, name) {
+                answer = attempt(copy);
+            }
+            let refused = match answer {
                 Ok(Ok(accepted)) => return Ok(accepted),
                 Ok(Err(why)) => why,
                 Err(fault) if matches!(fault.kind, FaultKind::NotFound | FaultKind::Damaged) => {
@@ -320,10 +327,19 @@ impl CopySet {
         })
     }
 
-    /// The live copies of `holders`: as the user named them, but for a large read the one that will have it first.
-    fn in_turn(&self, holders: Holders, length: u64) -> Vec<(usize, &Copy)> {
+    /// Has a pair look at the whole file, so that wrong bytes of its hot part are replaced by those of the cold one.
+    fn mended(&self, copy: &Copy, name: FileName) -> bool {
+        copy.destination.as_pair().is_some() && self.wait(copy.destination.read(name, Span::Whole)).is_ok()
+    }
+
+    /// The live copies of `holders`: as the user named them, but for a large read the one that will have it first, and
+    /// packs of those last that may lie in an archive.
+    fn in_turn(&self, name: FileName, holders: Holders, length: u64) -> Vec<(usize, &Copy)> {
         let mut copies: Vec<(usize, &Copy)> = self.live().filter(|(number, _)| holders.has(*number)).collect();
-        let soonest = load::soonest(copies.iter().map(|(_, copy)| &copy.load), length, self.clock.as_ref());
+        let is_last = |copy: &Copy| name.kind() == FileKind::Pack && copy.destination.may_be_cold();
+        copies.sort_by_key(|(_, copy)| is_last(copy));
+        let at_hand = copies.iter().take_while(|(_, copy)| !is_last(copy)).map(|(_, copy)| &copy.load);
+        let soonest = load::soonest(at_hand, length, self.clock.as_ref());
         if let Some(first) = copies.get_mut(..=soonest) {
             first.rotate_right(1);
         }

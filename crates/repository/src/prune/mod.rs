@@ -53,6 +53,7 @@ use self::plan::{Decision, Fate};
 use crate::copies::fan_out::{CopyOutcome, FanOut};
 use crate::copies::removal::{Patience, Removal, Remover};
 use crate::copies::status::Holdings;
+use crate::copies::warm;
 use crate::error::{Error, Result};
 use crate::index::press::Press;
 use crate::repository::Repository;
@@ -121,6 +122,7 @@ impl Pruning<'_> {
             }
             return Ok(PruneReport { plan: self.decision.plan, copies, verdict: Verdict::Ok });
         }
+        self.warm_up()?;
         let added = self.add()?;
         let mut copies: Vec<CopyPruned> = added.copies.iter().map(written).collect();
         if copies.iter().all(|copy| copy.fault.is_none()) {
@@ -136,6 +138,14 @@ impl Pruning<'_> {
         }
         let verdict = if is_whole { Verdict::Ok } else { Verdict::Partial };
         Ok(PruneReport { plan: self.decision.plan, copies, verdict })
+    }
+
+    /// What is written anew is read before, perhaps from an archive.
+    fn warm_up(&self) -> Result<()> {
+        let packs = self.ledger.packs.iter().zip(&self.decision.fates);
+        let needed = packs.filter(|(_, fate)| **fate == Fate::Repack).map(|(pack, _)| pack.id).collect();
+        let repository = self.repository;
+        warm::make_warm(repository.copies(), &needed, self.request.patience, repository.cancel())
     }
 
     /// New packs and new index files, on every copy.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use format::Compression;
 
+use crate::copies::warm;
 use crate::error::Error;
 use crate::filter::parse_size;
 use crate::packing::PACK_BYTES_TARGET;
@@ -80,6 +81,8 @@ pub struct PruneRequest {
     pub compression: Compression,
     /// Worker threads; one for each core otherwise.
     pub threads: Option<usize>,
+    /// How long to wait for packs to be repacked that lie in an archive; without it such packs are a reason to refuse.
+    pub patience: Option<warm::Patience>,
 }
 
 impl Default for PruneRequest {
@@ -95,6 +98,7 @@ impl Default for PruneRequest {
             believe_listings: false,
             compression: Compression::Auto,
             threads: None,
+            patience: None,
         }
     }
 }

@@ -13,6 +13,7 @@ use super::examine::{Piece, total_bytes};
 use super::folder::Arrival;
 use super::job::{Job, OpenFiles, Start};
 use super::reads::{Chunk, Needs, Read, ReadPlan, Use};
+use crate::copies::warm;
 use crate::error::{Error, Result};
 use crate::observer::{Action, TroubleKind};
 use crate::opener::Opener;
@@ -104,9 +105,20 @@ impl Restoration<'_> {
                 (End::File(action), wrong)
             }
         };
+        self.note_packs(job);
         self.tally.wrote(wrote);
         self.tally.skipped(job.size - wrote);
         self.tally.ended(end, job.size, || entry.path());
+    }
+
+    /// Notes which packs would be read, where somebody may have to ask an archive for them.
+    fn note_packs(&self, job: &Job<'_>) {
+        if !warm::is_worth_asking(self.indexed.repository.copies()) {
+            return;
+        }
+        let wanted = self.wanted(job);
+        let packs = wanted.iter().filter_map(|piece| Some(self.indexed.index.get(BlobKind::Data, &piece.id)?.pack));
+        lock(&self.packs).extend(packs);
     }
 
     /// The chunks of a job that are to be written.

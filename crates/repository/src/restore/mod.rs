@@ -15,6 +15,9 @@
 //!
 //! **Resumable.** A second run into the same target compares what is there chunk by chunk and fetches what differs.
 //!
+//! **Archives.** Where a copy may be cold, a restore that writes nothing finds out first which packs are needed; those that
+//! no copy can give at once are asked for together and waited for.
+//!
 //! **Bounded memory.** Work goes in batches of bounded size, a thread reads at most 8 MiB at a time and has 4 MiB of room
 //! to open them, and open files and folders are counted. What grows with the snapshot is one record for each file with
 //! several names, until all of its names were seen.
@@ -47,10 +50,13 @@ mod walk;
 #[cfg(test)]
 mod target_tests;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
+use std::sync::{Mutex, PoisonError};
 
 use format::Snapshot;
+use model::Id;
 
 pub use report::RestoreReport;
 pub use request::{Incomplete, Overwrite, RestoreRequest, UnknownOverwrite};
@@ -61,10 +67,11 @@ use self::report::Tally;
 use self::target::Target;
 use self::turns::Turns;
 use self::walk::{Walk, find_subfolder};
+use crate::copies::warm::{self, ColdPacks};
 use crate::error::{Error, Result};
-use crate::observer::Observer;
+use crate::observer::{Observer, Silent};
 use crate::pace::READS_MAX;
-use crate::repository::Indexed;
+use crate::repository::{Indexed, Repository};
 use crate::threads;
 
 /// Most threads when the request does not say. So many wait for a far copy; of a near one they only take turns.
@@ -88,6 +95,34 @@ pub fn restore(
         Some(subfolder) => find_subfolder(indexed, snapshot.tree, subfolder)?,
         None => snapshot.tree,
     };
+    let cold = cold_packs(indexed, top, request)?;
+    let foretold = (cold.count(), cold.bytes());
+    if !request.dry_run {
+        let Repository { copies, surroundings, .. } = indexed.repository;
+        warm::warm_up(copies, cold, request.patience, &surroundings.cancel)?;
+    }
+    let mut report = run(indexed, top, request, observer)?.tally.into_report();
+    (report.cold_packs, report.cold_bytes) = foretold;
+    Ok(report)
+}
+
+/// The packs that this restore needs and that no copy can give now. It is found out by a restore that writes nothing.
+fn cold_packs(indexed: &Indexed<'_>, top: Id, request: &RestoreRequest) -> Result<ColdPacks> {
+    let Repository { copies, surroundings, .. } = indexed.repository;
+    if !warm::is_worth_asking(copies) {
+        return Ok(ColdPacks::default());
+    }
+    let rehearsal = RestoreRequest { dry_run: true, verify: false, ..request.clone() };
+    let needed = run(indexed, top, &rehearsal, &Silent::default())?.packs.into_inner();
+    warm::find(copies, &needed.unwrap_or_else(PoisonError::into_inner), &surroundings.cancel)
+}
+
+fn run<'a>(
+    indexed: &'a Indexed<'a>,
+    top: Id,
+    request: &'a RestoreRequest,
+    observer: &'a dyn Observer,
+) -> Result<Restoration<'a>> {
     let restoration = Restoration::new(indexed, request, observer)?;
     let (sender, receiver) = sync_channel::<Batch>(1);
     let (walked, worked) = std::thread::scope(|scope| {
@@ -99,7 +134,7 @@ pub fn restore(
         (walked, worked)
     });
     worked.and(walked)?;
-    Ok(restoration.tally.into_report())
+    Ok(restoration)
 }
 
 fn check(request: &RestoreRequest) -> Result<()> {
@@ -126,6 +161,8 @@ struct Restoration<'a> {
     tally: Tally<'a>,
     crew: usize,
     turns: Turns,
+    /// In a dry run, the packs that would be read.
+    packs: Mutex<HashSet<Id>>,
 }
 
 impl<'a> Restoration<'a> {
@@ -145,7 +182,8 @@ impl<'a> Restoration<'a> {
             asked => asked.min(CREW_ASKED_MAX),
         };
         let turns = Turns::new((request.threads == 0).then(threads::count));
-        Ok(Self { indexed, request, folders: target.map(Folders::new), tally: Tally::new(observer), crew, turns })
+        let folders = target.map(Folders::new);
+        Ok(Self { indexed, request, folders, tally: Tally::new(observer), crew, turns, packs: Mutex::default() })
     }
 
     /// Works on one batch from its entries to the folders that are complete after it.

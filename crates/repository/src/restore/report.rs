@@ -47,6 +47,10 @@ pub struct RestoreReport {
     pub warnings_count: u64,
     /// How many of these are there with incomplete metadata.
     pub metadata_incomplete: u64,
+    /// Packs that lay in an archive when it was looked, and in a dry run still do.
+    pub cold_packs: u64,
+    /// Their bytes.
+    pub cold_bytes: u64,
 }
 
 impl RestoreReport {
@@ -229,6 +233,8 @@ impl<'a> Tally<'a> {
             warnings: inner(self.warnings),
             warnings_count: self.warnings_count.into_inner(),
             metadata_incomplete: self.metadata_incomplete.into_inner(),
+            cold_packs: 0,
+            cold_bytes: 0,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::copies::warm::Patience;
 use crate::filter::Selection;
 
 /// Which part of a snapshot goes where, and how.
@@ -27,6 +28,8 @@ pub struct RestoreRequest {
     pub delete: bool,
     /// What to do with a file of which no copy has all bytes.
     pub incomplete: Incomplete,
+    /// How long to wait for packs that lie in an archive.
+    pub patience: Patience,
     /// Threads that fetch and write; 0 for a number that suits the machine.
     pub threads: usize,
 }

@@ -142,4 +142,17 @@ impl CephServer {
         }
         bucket
     }
+
+    /// A new, empty bucket whose objects can be locked.
+    ///
+    /// # Panics
+    /// When the gateway refuses.
+    pub fn new_bucket_with_locks(&self) -> Bucket {
+        let number = self.buckets.fetch_add(1, Ordering::Relaxed);
+        let bucket = self.bucket(&format!("locks-{number}"));
+        if let Err(error) = bucket.create_with_locks() {
+            panic!("cannot make a bucket with locks: {error}");
+        }
+        bucket
+    }
 }

@@ -52,6 +52,11 @@ impl Bucket {
         format!("s3:{}/{}/{prefix}", self.endpoint, self.name)
     }
 
+    pub(super) fn create_with_locks(&self) -> io::Result<()> {
+        let header = "x-amz-bucket-object-lock-enabled: true\r\n";
+        self.request_with("PUT", "", &[], &[], header)?.expect(&[200], "create the bucket")
+    }
+
     pub(super) fn create(&self) -> io::Result<()> {
         self.request("PUT", "", &[], &[])?.expect(&[200], "create the bucket")
     }
@@ -115,6 +120,18 @@ impl Bucket {
     }
 
     fn request(&self, verb: &str, key: &str, query: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
+        self.request_with(verb, key, query, body, "")
+    }
+
+    /// As `request`, with one more header line, which is not signed.
+    fn request_with(
+        &self,
+        verb: &str,
+        key: &str,
+        query: &[(&str, &str)],
+        body: &[u8],
+        more: &str,
+    ) -> io::Result<Answer> {
         let path = encoded(&format!("/{}/{key}", self.name), true);
         let mut pairs: Vec<String> =
             query.iter().map(|(name, value)| format!("{}={}", encoded(name, false), encoded(value, false))).collect();
@@ -126,7 +143,7 @@ impl Bucket {
         let target = if query.is_empty() { path } else { format!("{path}?{query}") };
         let length = body.len();
         let head =
-            format!("{verb} {target} HTTP/1.1\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n");
+            format!("{verb} {target} HTTP/1.1\r\n{headers}{more}content-length: {length}\r\nconnection: close\r\n\r\n");
         connection.write_all(head.as_bytes())?;
         connection.write_all(body)?;
         let mut bytes = Vec::new();

@@ -1,10 +1,12 @@
-//! Options that several commands share: which snapshots, which entries, what to leave out.
+//! Options that several commands share: which snapshots, which entries, what to leave out, how long to wait for an archive.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub(crate) use destinations::settings::parse_duration;
+use repository::copies::warm::Patience;
 use repository::filter::{Case, Excludes, PatternList, Selection, TagFile, parse_size, read_pattern_file};
 use repository::snapshots::SnapshotFilter;
 
@@ -175,6 +177,35 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 
 pub(super) fn parse_compression(text: &str) -> Result<format::Compression, String> {
     text.parse().map_err(|_| "use off, fastest, auto, better or max".to_owned())
+}
+
+/// How long to wait for an archive.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct WarmUpArguments {
+    /// Wait this long for packs that lie in an archive: `restore` does for 48h without it; `0s` asks for them and ends
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    warm_up_wait: Option<Duration>,
+    /// Between two looks at the archive; 5m otherwise
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    warm_up_poll: Option<Duration>,
+}
+
+/// An archive is not asked more often.
+const WARM_UP_POLL_MIN: Duration = Duration::from_secs(1);
+
+impl WarmUpArguments {
+    /// What was said of it; none where nothing was.
+    pub(crate) fn patience(&self) -> Option<Patience> {
+        let usual = Patience::default();
+        let poll = self.warm_up_poll.unwrap_or(usual.poll).max(WARM_UP_POLL_MIN);
+        self.warm_up_wait.map(|total| Patience { total, poll })
+    }
+
+    /// The same for who waits anyway.
+    pub(crate) fn patience_or_usual(&self) -> Patience {
+        let total = Some(self.warm_up_wait.unwrap_or(Patience::default().total));
+        Self { warm_up_wait: total, ..self.clone() }.patience().unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

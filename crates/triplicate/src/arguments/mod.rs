@@ -16,7 +16,7 @@ use crate::commands;
 use crate::failure::{Failure, code};
 use crate::screen;
 
-pub(crate) use choices::{ExcludeArguments, SelectionArguments, SnapshotArguments, parse_duration};
+pub(crate) use choices::{ExcludeArguments, SelectionArguments, SnapshotArguments, WarmUpArguments, parse_duration};
 
 /// One read of your files into several places: restic repositories, byte-identical, each enough to restore from.
 #[derive(Debug, Parser)]

@@ -7,6 +7,7 @@ use repository::filter::parse_size;
 use repository::locks::LockMode;
 use serde_json::{Value, json};
 
+use crate::arguments::WarmUpArguments;
 use crate::failure::{Failure, code};
 use crate::figures;
 use crate::session::Session;
@@ -32,6 +33,8 @@ pub(crate) struct Arguments {
     /// With --rolling: read at most so much of each copy a day, such as `5G`
     #[arg(long, value_name = "SIZE", requires = "rolling", value_parser = size)]
     at_most: Option<u64>,
+    #[command(flatten)]
+    warm_up: WarmUpArguments,
 }
 
 /// Days that a rolling check may take, at the most.
@@ -68,7 +71,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
     };
     let report = {
         let _drawing = watch.draw();
-        check(&repository, &CheckRequest { read, ..CheckRequest::default() })?
+        check(&repository, &CheckRequest { read, patience: arguments.warm_up.patience(), ..CheckRequest::default() })?
     };
     show(session, &report)?;
     conclude(&report)

@@ -10,7 +10,7 @@ use repository::prune::{
 };
 use serde_json::{Value, json};
 
-use crate::arguments::parse_duration;
+use crate::arguments::{WarmUpArguments, parse_duration};
 use crate::failure::Failure;
 use crate::figures;
 use crate::session::Session;
@@ -57,6 +57,8 @@ pub(crate) struct Options {
     /// Delete packs that were marked longer ago than this, and never in the run that marks them
     #[arg(long, visible_alias = "keep-delete", value_name = "DURATION", default_value = "24h", value_parser = parse_duration)]
     grace: Duration,
+    #[command(flatten)]
+    warm_up: WarmUpArguments,
 }
 
 fn max_unused(text: &str) -> Result<MaxUnused, String> {
@@ -78,6 +80,7 @@ impl Options {
             repack_cacheable_only: self.repack_cacheable_only,
             grace: self.grace,
             compression: session.global.compression,
+            patience: self.warm_up.patience(),
             ..PruneRequest::default()
         }
     }

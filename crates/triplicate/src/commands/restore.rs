@@ -6,7 +6,7 @@ use repository::locks::LockMode;
 use repository::restore::{Incomplete, Overwrite, RestoreReport, RestoreRequest, restore};
 use serde_json::{Value, json};
 
-use crate::arguments::{SelectionArguments, SnapshotArguments};
+use crate::arguments::{SelectionArguments, SnapshotArguments, WarmUpArguments};
 use crate::failure::Failure;
 use crate::figures;
 use crate::session::Session;
@@ -39,6 +39,8 @@ pub(crate) struct Arguments {
     /// Remove what is in restored folders and not in the snapshot
     #[arg(long)]
     delete: bool,
+    #[command(flatten)]
+    warm_up: WarmUpArguments,
     /// Keep files of which bytes are lost, with zeros in their place
     #[arg(long)]
     keep_incomplete: bool,
@@ -68,6 +70,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
         overwrite: arguments.overwrite,
         delete: arguments.delete,
         incomplete: if arguments.keep_incomplete { Incomplete::Keep } else { Incomplete::Remove },
+        patience: arguments.warm_up.patience_or_usual(),
         threads: 0,
     };
     let indexed = repository.indexed()?;
@@ -100,6 +103,8 @@ fn summary_json(report: &RestoreReport) -> Value {
     };
     add_if_any("files_skipped", skipped);
     add_if_any("files_deleted", report.deleted);
+    add_if_any("cold_packs", report.cold_packs);
+    add_if_any("cold_bytes", report.cold_bytes);
     for (name, number) in [
         ("total_bytes", json!(report.bytes_total)),
         ("bytes_restored", json!(report.bytes_written)),
@@ -133,6 +138,10 @@ fn show(session: &Session, report: &RestoreReport, dry_run: bool) -> Result<(), 
         line.push_str(&format!(", removed {}", figures::count(report.deleted, "entry")));
     }
     screen.remark(line)?;
+    if dry_run && report.cold_packs > 0 {
+        let (packs, bytes) = (figures::count(report.cold_packs, "pack"), figures::bytes(report.cold_bytes));
+        screen.remark(format!("{packs} ({bytes}) lie in an archive and have to be asked for first"))?;
+    }
     if report.files_verified > 0 {
         screen.remark(format!("verified {}", figures::count(report.files_verified, "file")))?;
     }

@@ -1,6 +1,7 @@
 //! `copies`: the copies of the repository beside each other.
 
 mod add;
+mod extend;
 mod heal;
 mod places;
 mod probe;
@@ -29,6 +30,8 @@ enum Action {
     Heal(heal::Arguments),
     /// Try each place: list, write, read back, remove; show how fast it is
     Probe,
+    /// Keep what snapshots need from being removed for so many days more, in buckets with object lock
+    Extend,
     /// Make an empty place one more copy, and fill it
     Add(add::Arguments),
 }
@@ -39,6 +42,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
         Some(Action::Sync) => sync::run(session),
         Some(Action::Heal(arguments)) => heal::run(session, arguments),
         Some(Action::Probe) => probe::run(session),
+        Some(Action::Extend) => extend::run(session),
         Some(Action::Add(arguments)) => add::run(session, arguments),
     }
 }
