@@ -12,6 +12,7 @@
 //! | backup, `copies sync`, `copies add` (as it fills the new copy) | shared | any sound copy | every live copy |
 //! | `copies heal` | shared | each copy for itself | what is wrong or missing on a copy, from one that has it sound |
 //! | forget, prune | exclusive, all copies must be there | any sound copy | every copy; removes old files last |
+//! | `copies remove` | exclusive | listings of every copy | the copy that goes, when another has everything |
 //! | repair index, packs, snapshots | exclusive, all copies must be there | any sound copy | every copy; removes old files last |
 //! | key add | shared | any sound copy | every copy, all must be reachable |
 //! | key remove, passwd | exclusive | any sound copy | every copy, all must be reachable |
@@ -21,7 +22,7 @@
 //! # Operations matrix
 //!
 //! What happens when the operation of a row begins while the operation of a column runs. `key remove` is passwd as well,
-//! `prune` is mark and sweep, and restore stands for everything that only reads. The tests read this table and hold every cell to it.
+//! `prune` is mark and sweep, and so is `copies remove`, and restore stands for everything that only reads. The tests read this table and hold every cell to it.
 //!
 //! - `safe`: both come to a good end. Whoever adds writes in write order and counts on nothing but what it listed behind
 //!   its own lock; nobody who removes can be at work meanwhile.

@@ -79,6 +79,63 @@ fn an_empty_place_becomes_a_copy_and_nothing_else_does() {
 }
 
 #[test]
+fn a_copy_is_removed_when_another_has_everything_and_not_before() {
+    let stage = Stage::full();
+    let source = stage.path("source");
+    testkit::corpus::tree(&source, 100, 50_000, 5).unwrap();
+    stage.init();
+    stage.run(0, &["backup", "source"]);
+    let folder = stage.address(Place::Folder);
+    let others: Vec<Place> = stage.places().into_iter().filter(|place| *place != Place::Folder).collect();
+    if others.is_empty() {
+        return;
+    }
+    // What is there beside the repository is not ours.
+    std::fs::write(std::path::Path::new(&folder).join("letter"), b"mine").unwrap();
+    let held = stage::sums_in(folder.as_ref());
+
+    // A copy that is to stay cannot go, and one with a snapshot that nobody else has must not.
+    stage.run_on(&[Place::Folder, others[0]], 2, &["copies", "remove", &folder]);
+    testkit::corpus::random_file(&source.join("new"), 1 << 20, 6).unwrap();
+    stage.run_on(&[Place::Folder], 0, &["backup", "source"]);
+    let refused = stage.run_on(&others, 1, &["copies", "remove", &folder]);
+    assert!(refused.errors.contains("no other copy has all"), "{}", refused.errors);
+    stage.run(0, &["copies", "sync"]);
+
+    // A dry run tells and keeps.
+    let told = stage.run_on(&others, 0, &["copies", "remove", "--dry-run", &folder]);
+    assert!(told.text().contains("would be removed"), "{}", told.text());
+    assert!(held.keys().all(|path| stage::sums_in(folder.as_ref()).contains_key(path)));
+
+    stage.run_on(&others, 0, &["copies", "remove", &folder]);
+    let left: Vec<String> = stage::sums_in(folder.as_ref()).into_keys().collect();
+    assert_eq!(left, ["letter"]);
+    stage.run_on(&others, 0, &["check", "--read-data"]);
+    stage.run_on(&[Place::Folder], 10, &["snapshots"]);
+}
+
+/// Killed in the middle, the same call goes on; what is left until then is a copy that is behind.
+#[test]
+fn a_removal_that_broke_off_goes_on() {
+    let stage = Stage::small();
+    let source = stage.path("source");
+    testkit::corpus::tree(&source, 50, 50_000, 5).unwrap();
+    stage.run_on(&[Place::Folder], 0, &["init"]);
+    stage.run_on(&[Place::Folder], 0, &["backup", "source"]);
+    let second = stage.path("second").to_str().unwrap().to_owned();
+    stage.run_on(&[Place::Folder], 0, &["copies", "add", &second]);
+    // As a removal leaves it that died after its snapshots and indexes.
+    for folder in ["snapshots", "index"] {
+        for name in stage::sums_in(&stage.path("second").join(folder)).into_keys() {
+            std::fs::remove_file(stage.path("second").join(folder).join(name)).unwrap();
+        }
+    }
+    stage.run_on(&[Place::Folder], 0, &["copies", "remove", &second]);
+    assert!(stage::sums_in(&stage.path("second")).is_empty());
+    stage.run_on(&[Place::Folder], 0, &["check", "--read-data"]);
+}
+
+#[test]
 fn a_backup_that_finds_older_packs_lost_everywhere_does_not_end_well() {
     let stage = Stage::small();
     let source = stage.path("source");

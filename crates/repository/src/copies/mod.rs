@@ -15,6 +15,7 @@ pub(crate) mod hot;
 mod load;
 pub mod probe;
 pub(crate) mod removal;
+pub mod retire;
 pub mod status;
 pub mod sync;
 pub mod warm;

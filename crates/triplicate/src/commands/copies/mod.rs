@@ -5,6 +5,7 @@ mod extend;
 mod heal;
 mod places;
 mod probe;
+mod remove;
 mod status;
 mod sync;
 
@@ -34,6 +35,8 @@ enum Action {
     Extend,
     /// Make an empty place one more copy, and fill it
     Add(add::Arguments),
+    /// Remove a copy from its place, when another has everything
+    Remove(remove::Arguments),
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
@@ -44,5 +47,6 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
         Some(Action::Probe) => probe::run(session),
         Some(Action::Extend) => extend::run(session),
         Some(Action::Add(arguments)) => add::run(session, arguments),
+        Some(Action::Remove(arguments)) => remove::run(session, arguments),
     }
 }
