@@ -2,12 +2,12 @@
 //!
 //! A page counts only when its root is a listing and it says whether more follows. A server that answers 200 with an
 //! error in the body (they do, under load), or a page that was cut, must never be taken for a listing that ended.
+//!
+//! Nothing else of this crate is used here: fuzzing takes this file alone.
 
 use model::FaultKind;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
-
-use crate::Warmth;
 
 /// One page of a listing.
 #[derive(Debug, PartialEq, Eq)]
@@ -134,18 +134,6 @@ pub(crate) fn kind_of_code(code: &str) -> Option<FaultKind> {
     })
 }
 
-/// What the headers of an object say of its archive: its class, the state of its restoration, and, for a class that moves
-/// objects by itself, whether it has archived this one.
-pub(crate) fn warmth(class: Option<&str>, restoration: Option<&str>, archived: Option<&str>) -> Warmth {
-    let lies_in_archive = matches!(class, Some("GLACIER" | "DEEP_ARCHIVE")) || archived.is_some();
-    match restoration {
-        _ if !lies_in_archive => Warmth::Warm,
-        Some(state) if state.contains("ongoing-request=\"true\"") => Warmth::Warming,
-        Some(state) if state.contains("ongoing-request=\"false\"") => Warmth::Warm,
-        _ => Warmth::Cold,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -184,23 +172,6 @@ mod tests {
             "{\"IsTruncated\":false}",
         ] {
             assert!(matches!(parse_page(xml.as_bytes()), Err(NoPage::Malformed(_))), "{xml}");
-        }
-    }
-
-    #[test]
-    fn an_archive_is_known_by_its_headers() {
-        let done = Some("ongoing-request=\"false\", expiry-date=\"Fri, 21 Dec 2012 00:00:00 GMT\"");
-        for (class, restoration, archived, expected) in [
-            (None, None, None, Warmth::Warm),
-            (Some("STANDARD_IA"), None, None, Warmth::Warm),
-            (Some("GLACIER_IR"), None, None, Warmth::Warm),
-            (Some("GLACIER"), None, None, Warmth::Cold),
-            (Some("DEEP_ARCHIVE"), Some("ongoing-request=\"true\""), None, Warmth::Warming),
-            (Some("DEEP_ARCHIVE"), done, None, Warmth::Warm),
-            (Some("INTELLIGENT_TIERING"), None, None, Warmth::Warm),
-            (Some("INTELLIGENT_TIERING"), None, Some("ARCHIVE_ACCESS"), Warmth::Cold),
-        ] {
-            assert_eq!(warmth(class, restoration, archived), expected, "{class:?} {restoration:?} {archived:?}");
         }
     }
 

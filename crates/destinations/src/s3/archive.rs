@@ -44,7 +44,7 @@ impl S3Bucket {
     pub(super) async fn look(&self, name: FileName) -> Result<Warmth, Fault> {
         let response = self.ask_plainly(&Matter::new("stat", name.path()), Method::HEAD, &self.key(name)).await?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        Ok(answers::warmth(header(STORAGE_CLASS), header(RESTORATION), header(ARCHIVE_STATUS)))
+        Ok(warmth(header(STORAGE_CLASS), header(RESTORATION), header(ARCHIVE_STATUS)))
     }
 
     /// Asks that an object can be read soon.
@@ -60,6 +60,40 @@ impl S3Bucket {
                 "RestoreAlreadyInProgress" | "InvalidObjectState" => Ok(()),
                 _ => Err(self.refused(&matter, &refusal)),
             },
+        }
+    }
+}
+
+/// What the headers of an object say of its archive: its class, the state of its restoration, and, for a class that moves
+/// objects by itself, whether it has archived this one.
+fn warmth(class: Option<&str>, restoration: Option<&str>, archived: Option<&str>) -> Warmth {
+    let lies_in_archive = class.is_some_and(|class| ARCHIVES.contains(&class)) || archived.is_some();
+    match restoration {
+        _ if !lies_in_archive => Warmth::Warm,
+        Some(state) if state.contains("ongoing-request=\"true\"") => Warmth::Warming,
+        Some(state) if state.contains("ongoing-request=\"false\"") => Warmth::Warm,
+        _ => Warmth::Cold,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_is_known_by_its_headers() {
+        let done = Some("ongoing-request=\"false\", expiry-date=\"Fri, 21 Dec 2012 00:00:00 GMT\"");
+        for (class, restoration, archived, expected) in [
+            (None, None, None, Warmth::Warm),
+            (Some("STANDARD_IA"), None, None, Warmth::Warm),
+            (Some("GLACIER_IR"), None, None, Warmth::Warm),
+            (Some("GLACIER"), None, None, Warmth::Cold),
+            (Some("DEEP_ARCHIVE"), Some("ongoing-request=\"true\""), None, Warmth::Warming),
+            (Some("DEEP_ARCHIVE"), done, None, Warmth::Warm),
+            (Some("INTELLIGENT_TIERING"), None, None, Warmth::Warm),
+            (Some("INTELLIGENT_TIERING"), None, Some("ARCHIVE_ACCESS"), Warmth::Cold),
+        ] {
+            assert_eq!(warmth(class, restoration, archived), expected, "{class:?} {restoration:?} {archived:?}");
         }
     }
 }
