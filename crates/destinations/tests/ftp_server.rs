@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use destinations::{Access, Destination, FtpsAccess, Limits, Location, RetryListener, Span, TlsAccess, open_heard};
+use destinations::{
+    Access, Destination, FILE_LIMIT_BYTES, FtpsAccess, Limits, Location, RetryListener, Span, TlsAccess, open_heard,
+};
 use format::{FileKind, FileName};
 use model::{FaultKind, Id, Secret};
 use sha2::{Digest as _, Sha256};
@@ -69,6 +71,21 @@ async fn accounts_that_may_not_write_or_remove_are_told_so() {
     assert_eq!(of("reader").write(other, other_bytes).await.expect_err("written").kind, FaultKind::Denied);
     assert_eq!(of("reader").read(name, Span::Whole).await.unwrap(), bytes);
     assert_eq!(of("reader").list(FileKind::Pack).await.unwrap().len(), 1);
+}
+
+/// No file of a repository is so long, and what is asked for there is never answered with less.
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_the_longest_file_there_is_nothing_to_read() {
+    let Some(server) = FtpServer::start(FtpKind::Pyftpdlib, CertificateFlaw::None) else { return };
+    let access = access(&server, FtpServer::PASSWORD);
+    let place = opened(&server.location(FtpServer::USER, "a"), &access, &Arc::default());
+    place.create().await.unwrap();
+    let (name, _) = named(b"a pack");
+    let file = std::fs::File::create(server.data_dir.join("a").join(name.path())).unwrap();
+    file.set_len(FILE_LIMIT_BYTES + 100).unwrap();
+    let span = |length| Span::Range { offset: FILE_LIMIT_BYTES, length };
+    assert_eq!(place.read(name, span(10)).await.expect_err("ten bytes").kind, FaultKind::Damaged);
+    assert_eq!(place.read(name, span(0)).await.unwrap(), Bytes::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -145,12 +145,7 @@ async fn sorted_out(
 
 /// Everything in a folder.
 async fn entries(session: &mut Session, folder: &str) -> Result<Vec<Entry>> {
-    let path = session.path(folder);
-    // Some servers list a folder that is not there, as an empty one; none enters it.
-    session.stream.cwd(&path).await.map_err(|error| {
-        let trouble = Trouble::from(error);
-        if trouble.is_vague { Trouble { kind: FaultKind::NotFound, ..trouble } } else { trouble }
-    })?;
+    session.enter(folder).await?;
     let is_exact = session.has_exact_listings;
     let command = if is_exact { "MLSD" } else { "LIST" };
     let (_, mut data) =
@@ -222,9 +217,10 @@ async fn part(session: &mut Session, inside: &str, offset: u64, length: u64) -> 
     let beyond = || Trouble::damaged(format!("{length} bytes from {offset} were asked for and the file has less"));
     let fits = usize::try_from(length).ok().filter(|_| length <= FILE_LIMIT_BYTES);
     let (Some(fits), Some(end)) = (fits, offset.checked_add(length)) else { return Err(beyond()) };
-    // Servers differ in what they do when asked to begin behind the end.
+    // Servers differ in what they do when asked for nothing, or to begin behind the end.
     if length == 0 || FILE_LIMIT_BYTES < end {
-        return if end <= session.size(inside).await? { Ok(Vec::new()) } else { Err(beyond()) };
+        let is_there = end <= session.size(inside).await?;
+        return if is_there && length == 0 { Ok(Vec::new()) } else { Err(beyond()) };
     }
     let path = session.path(inside);
     session.stream.resume_transfer(offset as usize).await?;
@@ -293,10 +289,12 @@ pub(super) async fn write(session: &mut Session, name: FileName, bytes: &Bytes) 
     let inside = format!("{}{suffix}", name.path());
     let stored = match store(session, &inside, bytes).await {
         Err(trouble) if !trouble.ends_session && trouble.kind != FaultKind::Full => {
-            if !make_missing_folder(session, name).await? {
-                return Err(if trouble.is_vague { Trouble { kind: FaultKind::Denied, ..trouble } } else { trouble });
+            match make_missing_folder(session, name).await {
+                Ok(true) => store(session, &inside, bytes).await,
+                Ok(false) if trouble.is_vague => Err(Trouble { kind: FaultKind::Denied, ..trouble }),
+                Ok(false) => Err(trouble),
+                Err(missing) => Err(missing),
             }
-            store(session, &inside, bytes).await
         }
         other => other,
     };
@@ -411,13 +409,8 @@ async fn stored_config(session: &mut Session, bytes: &Bytes) -> Result<Option<Re
 async fn make_missing_folder(session: &mut Session, name: FileName) -> Result<bool> {
     let path = name.path();
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let root = session.path("");
-    session.stream.cwd(&root).await.map_err(|error| {
-        let trouble = Trouble::from(error);
-        if trouble.is_vague { Trouble { kind: FaultKind::NotFound, ..trouble } } else { trouble }
-    })?;
-    let whole = session.path(folder);
-    if folder.is_empty() || session.stream.cwd(&whole).await.is_ok() {
+    session.enter("").await?;
+    if folder.is_empty() || session.enter(folder).await.is_ok() {
         return Ok(false);
     }
     for (slash, _) in path.match_indices('/') {

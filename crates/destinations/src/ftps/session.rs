@@ -126,11 +126,14 @@ impl Session {
     /// The size of a file. What cannot be asked about is not there, unless the server says otherwise.
     pub(super) async fn size(&mut self, inside: &str) -> Result<u64> {
         let path = self.path(inside);
-        match self.stream.size(&path).await.map_err(Trouble::from) {
-            Ok(size) => Ok(size as u64),
-            Err(trouble) if trouble.is_vague => Err(Trouble { kind: FaultKind::NotFound, ..trouble }),
-            Err(trouble) => Err(trouble),
-        }
+        let size = self.stream.size(&path).await.map_err(|error| Trouble::from(error).absent_if_vague())?;
+        Ok(size as u64)
+    }
+
+    /// Goes into a folder: some servers list one that is not there, as an empty one; none enters it.
+    pub(super) async fn enter(&mut self, inside: &str) -> Result<()> {
+        let path = self.path(inside);
+        self.stream.cwd(&path).await.map_err(|error| Trouble::from(error).absent_if_vague())
     }
 
     /// Removes a file; one that is gone is a success.

@@ -32,6 +32,11 @@ impl Trouble {
         Self::new(FaultKind::Damaged, cause)
     }
 
+    /// The same of a question about something: what a server will not say a word about is not there.
+    pub(super) fn absent_if_vague(self) -> Self {
+        if self.is_vague { Self { kind: FaultKind::NotFound, ..self } } else { self }
+    }
+
     pub(super) fn broken(error: impl std::fmt::Display) -> Self {
         let cause = format!("the connection broke: {error}");
         Self { ends_session: true, ..Self::new(FaultKind::Unreachable, cause) }
