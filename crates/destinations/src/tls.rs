@@ -40,14 +40,15 @@ pub(crate) fn config(tls: &TlsAccess, versions: &[&'static SupportedProtocolVers
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let unusable = |error: Error| format!("TLS cannot be set up: {error}");
-    let verifier: Arc<dyn ServerCertVerifier> = match pinned_certificate {
-        Some(text) => Arc::new(PinnedCertificate { pin: parse_pin(text)?, provider: Arc::clone(&provider) }),
+    let rule = match pinned_certificate {
+        Some(text) => Rule::Pinned(parse_pin(text)?),
         None => {
             let certificates = ca_certificate.as_deref().map(certificates_of).transpose()?.unwrap_or_default();
             let system = Verifier::new_with_extra_roots(certificates.iter().cloned(), Arc::clone(&provider));
-            Arc::new(NamedCertificates { system: system.map_err(unusable)?, certificates })
+            Rule::Named { system: system.map_err(unusable)?, certificates }
         }
     };
+    let verifier = Arc::new(Believed { rule, provider: Arc::clone(&provider) });
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .map_err(unusable)?
@@ -114,11 +115,19 @@ pub(crate) fn is_about_certificates(error: &(dyn std::error::Error + 'static)) -
     false
 }
 
-/// The one certificate that a server may show. Who pins one does not ask an authority, and mostly has none to ask.
+/// Which servers are believed.
 #[derive(Debug)]
-struct PinnedCertificate {
-    pin: [u8; 32],
+struct Believed {
+    rule: Rule,
     provider: Arc<CryptoProvider>,
+}
+
+#[derive(Debug)]
+enum Rule {
+    /// Those that show the certificate with this SHA-256. Who pins one does not ask an authority, and mostly has none.
+    Pinned([u8; 32]),
+    /// Those that the system believes, with these certificates beside its own.
+    Named { system: Verifier, certificates: Vec<CertificateDer<'static>> },
 }
 
 /// The server showed another certificate than the pinned one.
@@ -133,21 +142,41 @@ impl std::fmt::Debug for NotPinned {
     }
 }
 
-impl ServerCertVerifier for PinnedCertificate {
+fn is_pinned(pin: &[u8; 32], end_entity: &CertificateDer<'_>) -> Result<ServerCertVerified, Error> {
+    let shown = Sha256::digest(end_entity);
+    if shown[..] == *pin {
+        return Ok(ServerCertVerified::assertion());
+    }
+    let not_pinned = OtherError(Arc::new(NotPinned(hex::encode(shown))));
+    Err(Error::InvalidCertificate(CertificateError::Other(not_pinned)))
+}
+
+impl ServerCertVerifier for Believed {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let shown = Sha256::digest(end_entity);
-        if shown[..] == self.pin {
-            return Ok(ServerCertVerified::assertion());
+        let (system, certificates) = match &self.rule {
+            Rule::Pinned(pin) => return is_pinned(pin, end_entity),
+            Rule::Named { system, certificates } => (system, certificates),
+        };
+        let verdict = system.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match verdict {
+            // Dates are looked at before this one is said (the test with an expired certificate holds us to it), the
+            // name is not.
+            Err(Error::InvalidCertificate(CertificateError::Other(why)))
+                if why.to_string().contains("CaUsedAsEndEntity")
+                    && certificates.iter().any(|named| named.as_ref() == end_entity.as_ref()) =>
+            {
+                rustls::client::verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            other => other,
         }
-        let not_pinned = OtherError(Arc::new(NotPinned(hex::encode(shown))));
-        Err(Error::InvalidCertificate(CertificateError::Other(not_pinned)))
     }
 
     fn verify_tls12_signature(
@@ -172,58 +201,5 @@ impl ServerCertVerifier for PinnedCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-#[derive(Debug)]
-struct NamedCertificates {
-    system: Verifier,
-    certificates: Vec<CertificateDer<'static>>,
-}
-
-impl ServerCertVerifier for NamedCertificates {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let verdict = self.system.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match verdict {
-            // Dates are looked at before this one is said (the test with an expired certificate holds us to it), the
-            // name is not.
-            Err(Error::InvalidCertificate(CertificateError::Other(why)))
-                if why.to_string().contains("CaUsedAsEndEntity")
-                    && self.certificates.iter().any(|named| named.as_ref() == end_entity.as_ref()) =>
-            {
-                rustls::client::verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            other => other,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.system.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.system.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.system.supported_verify_schemes()
     }
 }
