@@ -102,8 +102,10 @@ pub enum Error {
         source: FormatError,
     },
     /// What is needed lies in an archive, was asked for, and cannot be read yet.
-    #[error("{packs} packs lie in an archive and cannot be read yet; they were asked for")]
+    #[error("{packs} packs lie in an archive ({places}) and cannot be read yet; they were asked for")]
     StillCold {
+        /// The copies that were asked, without secrets.
+        places: String,
         /// How many.
         packs: u64,
     },

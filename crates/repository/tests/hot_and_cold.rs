@@ -223,7 +223,7 @@ fn a_restore_asks_for_what_it_needs_and_resumes() {
     let part =
         RestoreRequest { subfolder: Some(subfolder), target: ground.room.path("part"), ..ground.request(AT_ONCE) };
     let ended = ground.restore(&repository, &part).expect_err("it is cold");
-    assert!(matches!(ended, Error::StillCold { packs: 1 }), "{ended}");
+    assert!(matches!(ended, Error::StillCold { packs: 1, .. }), "{ended}");
     assert_eq!(ground.cold.asked().len(), 1);
 
     // What was asked for is not asked for again; who waits can be stopped.
@@ -268,7 +268,7 @@ fn a_copy_that_is_not_cold_is_asked_first() {
     ground.usual.take(lost).unwrap();
     let request = RestoreRequest { target: ground.room.path("other"), ..ground.request(AT_ONCE) };
     let ended = ground.restore(&repository, &request).expect_err("one pack is cold");
-    assert!(matches!(ended, Error::StillCold { packs: 1 }), "{ended}");
+    assert!(matches!(ended, Error::StillCold { packs: 1, .. }), "{ended}");
     assert_eq!(ground.cold.asked(), [lost]);
 }
 

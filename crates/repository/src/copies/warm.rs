@@ -135,9 +135,10 @@ pub(crate) fn make_warm(
         None if cold.packs.is_empty() => Ok(()),
         None => Err(Error::Refused {
             why: format!(
-                "{} packs with {} bytes would have to be read and lie in an archive",
+                "{} packs with {} bytes would have to be read and lie in an archive ({})",
                 cold.count(),
-                cold.bytes()
+                cold.bytes(),
+                places(copies, &cold.packs)
             ),
             hint: "`--warm-up-wait 48h` asks for them and waits, which costs what the archive takes for that"
                 .to_owned(),
@@ -179,7 +180,7 @@ pub(crate) fn warm_up(copies: &CopySet, cold: ColdPacks, patience: Patience, can
         let waited = copies.clock().monotonic().saturating_sub(started);
         let rest = patience.total.saturating_sub(waited);
         if rest.is_zero() {
-            return Err(Error::StillCold { packs: left.len() as u64 });
+            return Err(Error::StillCold { places: places(copies, &left), packs: left.len() as u64 });
         }
         pause(copies, patience.poll.min(rest), cancel)?;
     }
@@ -202,6 +203,11 @@ fn still_cold(copies: &CopySet, left: Vec<ColdPack>, cancel: &Cancel) -> Result<
 
 fn place<'a>(copies: &'a CopySet, pack: &ColdPack) -> &'a dyn Destination {
     copies.all()[pack.number].destination().as_ref()
+}
+
+/// The copies that these packs are asked of, for people.
+fn places(copies: &CopySet, packs: &[ColdPack]) -> String {
+    copies.places_of(packs.iter().fold(0, |bits, pack| bits | 1 << pack.number))
 }
 
 fn pause(copies: &CopySet, time: Duration, cancel: &Cancel) -> Result<()> {
