@@ -1,0 +1,5 @@
+//! Everything that can be read, and the hooks around it.
+//!
+//! A source that is not a folder of this machine is an [`repository::backup::Origin`]: the engine reads it as it reads
+//! the file system, and nothing of it lies on a disk in between. A source that cannot be read to its end gives no
+//! snapshot.
