@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use format::FormatError;
 use model::{Fault, FaultKind};
 
+use crate::backup::OriginError;
+
 /// The result of every operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -115,6 +117,14 @@ pub enum Error {
     /// What was to be backed up holds nothing.
     #[error("source `{}` holds no files; no snapshot was made", .0.display())]
     SourceEmpty(PathBuf),
+    /// A source that is not on this machine's disks could not be read, or not to its end.
+    #[error("source {place}: cannot {source}; no snapshot was made")]
+    Origin {
+        /// The source, without secrets.
+        place: String,
+        /// What failed.
+        source: OriginError,
+    },
     /// A source, a target or a local file failed.
     #[error("cannot {action} `{}`: {source}", path.display())]
     Local {
@@ -165,6 +175,7 @@ impl Error {
             }
             Error::NotTheSame { .. } => "name only copies of one repository; nothing was written",
             Error::Refused { hint, .. } => return Some(hint.clone()),
+            Error::Origin { source, .. } => return source.hint.clone(),
             Error::Destination(fault) => return fault.hint().map(str::to_owned),
             Error::NoCopyLeft(faults) => return faults.iter().find_map(Fault::hint).map(str::to_owned),
             Error::Damaged { .. } => "name a further copy with -r, and run `triplicate check --read-data` on each",

@@ -115,7 +115,7 @@ impl<'a> Before<'a> {
 }
 
 /// The entry of this name in a listing that is in order.
-fn find<'a>(tree: &'a Tree, name: &[u8]) -> Option<&'a Node> {
+pub(super) fn find<'a>(tree: &'a Tree, name: &[u8]) -> Option<&'a Node> {
     let found = tree.nodes.binary_search_by(|node| node.name.as_slice().cmp(name));
     found.ok().and_then(|number| tree.nodes.get(number))
 }

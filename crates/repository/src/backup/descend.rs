@@ -275,7 +275,7 @@ impl Walk<'_> {
                     let past = self.past_of(earlier.node.as_ref(), &Facts::of_node(&node).stamp());
                     let Past::Same(content) = past else {
                         let (name, path) = (name.to_owned(), path(&place));
-                        return Ok(Some(Task::File(Box::new(File { place, name, path, node, past }))));
+                        return Ok(Some(Task::File(Box::new(File { place, name, path, node, past, made: None }))));
                     };
                     node.content = content;
                 }

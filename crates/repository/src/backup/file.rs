@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use format::{BlobKind, Chunker, Node};
+use format::{BlobKind, Chunker, Node, NodeTime};
 use model::Id;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -41,6 +41,8 @@ pub(super) struct File {
     pub(super) path: PathBuf,
     pub(super) node: Node,
     pub(super) past: Past,
+    /// The time it gets when its content is not what it was: for files of which nobody knows when they were changed.
+    pub(super) made: Option<NodeTime>,
 }
 
 /// What the parent snapshot tells of a file.
@@ -62,10 +64,30 @@ impl File {
 }
 
 /// A large file whose windows are on the pile.
-struct LargeFile {
+pub(super) struct LargeFile {
     content: Mutex<Vec<Id>>,
     unfinished: AtomicUsize,
     file: Mutex<Option<File>>,
+}
+
+impl LargeFile {
+    /// A file of which nothing was read yet; its reader is the one part that is unfinished.
+    pub(super) fn new(file: File) -> Arc<Self> {
+        let (content, file) = (Mutex::default(), Mutex::new(Some(file)));
+        Arc::new(Self { content, unfinished: AtomicUsize::new(1), file })
+    }
+
+    /// The size in the listing is that of the content which is stored.
+    pub(super) fn set_size(&self, read_bytes: u64) {
+        if let Some(file) = threads::lock(&self.file).as_mut() {
+            file.node.size = read_bytes;
+        }
+    }
+
+    /// Where it was to go. Its windows find no file to finish any more.
+    pub(super) fn take_place(&self) -> Option<Place> {
+        threads::lock(&self.file).take().map(|file| file.place)
+    }
 }
 
 /// Part of a large file, cut into chunks.
@@ -187,27 +209,42 @@ impl Walk<'_> {
     /// Reads on from what was read `already`, window by window.
     fn large(&self, bench: &mut Bench, open: OpenFile, already: &[u8]) -> Result<()> {
         let OpenFile { file, descriptor, stamp } = open;
-        let chunker = self.indexed.repository.chunker();
         let path = file.path.clone();
-        let of = Arc::new(LargeFile {
-            content: Mutex::default(),
-            unfinished: AtomicUsize::new(1),
-            file: Mutex::new(Some(file)),
-        });
+        let of = LargeFile::new(file);
+        match self.windows_of(bench, &of, already, |bytes, filled| fill(&descriptor, bytes, filled))? {
+            Ok(read_bytes) => {
+                if let Some(file) = threads::lock(&of.file).as_mut() {
+                    self.note_change(file, &descriptor, &stamp, read_bytes);
+                }
+                self.part_done(bench, &of)
+            }
+            Err(error) => {
+                self.trouble(path, TroubleKind::Unreadable, error);
+                of.take_place().map_or(Ok(()), |place| self.settle(bench, place, None))
+            }
+        }
+    }
+
+    /// Reads on from what was read `already`, by `read`, which fills its buffer from a place on and says how far, and
+    /// whether that is all; chunks of full windows are handed out. Gives how many bytes there were, or why reading
+    /// failed.
+    pub(super) fn windows_of<E>(
+        &self,
+        bench: &mut Bench,
+        of: &Arc<LargeFile>,
+        already: &[u8],
+        mut read: impl FnMut(&mut [u8], usize) -> Result<(usize, bool), E>,
+    ) -> Result<Result<u64, E>> {
+        let chunker = self.indexed.repository.chunker();
         let mut bytes = self.ingest.windows.take_filled(WINDOW_BYTES);
         let mut filled = already.len();
         bytes[..filled].copy_from_slice(already);
         let (mut read_bytes, mut first, mut ended) = (0, 0, false);
         while !ended {
             self.check_cancel()?;
-            (filled, ended) = match fill(&descriptor, &mut bytes, filled) {
+            (filled, ended) = match read(&mut bytes, filled) {
                 Ok(done) => done,
-                Err(error) => {
-                    self.trouble(path, TroubleKind::Unreadable, error);
-                    let place = threads::lock(&of.file).take().map(|file| file.place);
-                    // The file's windows find no file to finish any more.
-                    return place.map_or(Ok(()), |place| self.settle(bench, place, None));
-                }
+                Err(error) => return Ok(Err(error)),
             };
             let chunks = cut_all(chunker, &bytes[..filled], ended);
             let end = chunks.last().map_or(0, |chunk| chunk.end);
@@ -228,10 +265,7 @@ impl Walk<'_> {
             }
             first += count;
         }
-        if let Some(file) = threads::lock(&of.file).as_mut() {
-            self.note_change(file, &descriptor, &stamp, read_bytes);
-        }
-        self.part_done(bench, &of)
+        Ok(Ok(read_bytes))
     }
 
     /// Gives a window to whoever has time; when nobody has, this worker stores it itself.
@@ -270,7 +304,7 @@ impl Walk<'_> {
     }
 
     /// The reader or a window is done; the last of them finishes the file.
-    fn part_done(&self, bench: &mut Bench, of: &LargeFile) -> Result<()> {
+    pub(super) fn part_done(&self, bench: &mut Bench, of: &LargeFile) -> Result<()> {
         if of.unfinished.fetch_sub(1, Ordering::AcqRel) != 1 {
             return Ok(());
         }
@@ -290,7 +324,10 @@ impl Walk<'_> {
         self.tally.file(action, file.size());
         self.observer().progress().done(1, 0);
         self.tell_entry(&file.path, action, file.size());
-        let node = Node { content: Some(content), ..file.node };
+        let mut node = Node { content: Some(content), ..file.node };
+        if let Some(made) = file.made.filter(|_| action != Action::Unchanged) {
+            (node.mtime, node.atime, node.ctime) = (made, made, made);
+        }
         self.settle(bench, file.place, Some(node))
     }
 

@@ -81,7 +81,8 @@ impl Metadata {
         }
     }
 
-    fn time(&self, (seconds, nanoseconds): (i64, u32)) -> NodeTime {
+    /// A moment, as nodes have it.
+    pub(super) fn time(&self, (seconds, nanoseconds): (i64, u32)) -> NodeTime {
         NodeTime::local(seconds, nanoseconds, &self.zone)
     }
 }

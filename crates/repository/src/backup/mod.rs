@@ -12,6 +12,7 @@ mod above;
 mod accounts;
 mod crew;
 mod descend;
+mod elsewhere;
 mod entries;
 mod facts;
 mod file;
@@ -48,6 +49,7 @@ use crate::repository::{Indexed, Repository};
 use crate::snapshots::SnapshotListing;
 use crate::threads;
 use above::Before;
+use elsewhere::Elsewhere;
 use ingest::{Bench, Ingest};
 use memory::{Bond, Memory};
 use metadata::Metadata;
@@ -55,6 +57,9 @@ pub use origin::{Entry, EntryKind, ErrorScope, Given, Origin, OriginError};
 use parent::ChangeRule;
 use roots::Roots;
 use walk::Walk;
+
+/// Threads for an origin that takes more questions at a time than this machine has cores: each has buffers of its own.
+const ORIGIN_LANES_MAX: usize = 4;
 
 /// Which snapshot to compare with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +77,8 @@ pub enum ParentChoice {
 pub struct BackupRequest {
     /// Files and folders.
     pub paths: Vec<PathBuf>,
+    /// What to back up instead of files and folders of this machine; `paths` is empty then.
+    pub origin: Option<Given>,
     /// Where relative paths begin.
     pub current_folder: PathBuf,
     /// What to leave out.
@@ -111,6 +118,7 @@ impl BackupRequest {
     pub fn new(paths: Vec<PathBuf>, current_folder: PathBuf, hostname: String) -> Self {
         Self {
             paths,
+            origin: None,
             current_folder,
             excludes: Excludes::default(),
             exclude_texts: Vec::new(),
@@ -156,7 +164,10 @@ pub struct BackupReport {
 pub fn backup(repository: &Repository, request: &BackupRequest) -> Result<BackupReport> {
     let started = repository.clock().monotonic();
     let now = repository.clock().local();
-    let roots = Roots::new(&request.paths, &request.current_folder)?;
+    let roots = match &request.origin {
+        None => Roots::new(&request.paths, &request.current_folder)?,
+        Some(given) => Roots::elsewhere(&given.paths, &request.paths)?,
+    };
     // In this order, one after the other: a snapshot that is listed has its index in what is listed behind it, and an
     // index its packs. A backup that ends meanwhile would look damaged otherwise.
     let (guard, snapshots) = repository.lock_and_list(LockMode::Adding, FileKind::Snapshot)?;
@@ -174,9 +185,11 @@ pub fn backup(repository: &Repository, request: &BackupRequest) -> Result<Backup
         parent_began: parent.as_ref().map_or(0, |(_, snapshot)| parent::began(snapshot)),
     };
     let metadata = Metadata::new(repository.clock().time_zone(), request.with_atime);
+    let seconds = (now.timestamp().as_second(), 0);
+    let elsewhere = request.origin.as_ref().map(|given| Elsewhere::new(given, seconds, rule.parent_began));
     let memory = recall(&indexed, &metadata, request, &roots, parent.as_ref().map(|(id, _)| *id), &now, has_lost_packs);
     let ingest = Ingest::new(&indexed, fan_out, request.compression, request.verify);
-    let walk = Walk::new(&indexed, ingest, metadata, &request.excludes, rule, memory);
+    let walk = Walk::new(&indexed, ingest, metadata, &request.excludes, rule, memory, elsewhere);
     let tree = walk_sources(&walk, &roots, request, parent.as_ref().map(|(_, snapshot)| snapshot.tree))?;
     let troubles = walk.take_troubles();
     let Walk { ingest, tally, memory, metadata, .. } = walk;
@@ -246,7 +259,7 @@ fn recall<'a>(
     now: &Zoned,
     has_lost_packs: bool,
 ) -> Option<Memory<'a>> {
-    if request.ignore_ctime || request.with_atime {
+    if request.ignore_ctime || request.with_atime || request.origin.is_some() {
         return None;
     }
     let parent = parent.filter(|_| !has_lost_packs);
@@ -293,8 +306,14 @@ fn start_fan_out<'a>(
 /// Lets the crew loose on the sources; gives the top listing.
 fn walk_sources(walk: &Walk<'_>, roots: &Roots, request: &BackupRequest, parent_tree: Option<Id>) -> Result<Id> {
     let mut first = walk.ingest.bench();
-    walk.begin(&mut first, &roots.top, None, Before::Top(parent_tree))?;
-    let crew = request.threads.unwrap_or_else(threads::count).max(1);
+    let mut crew = request.threads.unwrap_or_else(threads::count).max(1);
+    match (&walk.elsewhere, &request.origin) {
+        (Some(elsewhere), Some(given)) => {
+            crew = crew.max(given.origin.lanes().min(ORIGIN_LANES_MAX));
+            walk.begin_elsewhere(&mut first, elsewhere, parent_tree)?;
+        }
+        _ => walk.begin(&mut first, &roots.top, None, Before::Top(parent_tree))?,
+    }
     let benches = std::sync::Mutex::new(vec![first]);
     threads::run(crew, |_| {
         let mut bench: Bench = walk.ingest.bench();
@@ -306,6 +325,11 @@ fn walk_sources(walk: &Walk<'_>, roots: &Roots, request: &BackupRequest, parent_
         return Err(Error::SourceEmpty(source.given.clone()));
     }
     walk.observer().progress().totals_known.store(true, Ordering::Relaxed);
+    if let Some(elsewhere) = &walk.elsewhere {
+        let mut last = walk.ingest.bench();
+        walk.finish_elsewhere(&mut last, elsewhere)?;
+        threads::lock(&benches).push(last);
+    }
     walk.ingest.flush(std::mem::take(&mut *threads::lock(&benches)))?;
     let top = threads::lock(&walk.top).take();
     top.ok_or_else(|| Error::Request("the walk ended without a tree; please report this".to_owned()))

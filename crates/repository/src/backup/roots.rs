@@ -23,7 +23,7 @@ pub(super) struct Root {
 }
 
 /// The sources of one backup.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Roots {
     /// The snapshot's top.
     pub(super) top: Root,
@@ -32,6 +32,15 @@ pub(super) struct Roots {
 }
 
 impl Roots {
+    /// What is not on this machine's disks: nothing is arranged, only named.
+    pub(super) fn elsewhere(named: &[PathBuf], sources: &[PathBuf]) -> Result<Self> {
+        if !sources.is_empty() || named.is_empty() {
+            let text = "files of this machine and what is elsewhere are backed up one after the other".to_owned();
+            return Err(Error::Request(text));
+        }
+        Ok(Self { absolute: named.to_vec(), ..Self::default() })
+    }
+
     /// Arranges `sources`; relative ones are seen from `current`. A source that is not there is an error.
     pub(super) fn new(sources: &[PathBuf], current: &Path) -> Result<Self> {
         if sources.is_empty() {

@@ -22,6 +22,11 @@ impl Source {
         Ok(Arc::new(Self { given, device: stat.st_dev, entries: AtomicU64::new(0) }))
     }
 
+    /// A source that is on no disk of this machine.
+    pub(super) fn elsewhere(given: PathBuf) -> Arc<Self> {
+        Arc::new(Self { given, device: 0, entries: AtomicU64::new(0) })
+    }
+
     /// So many entries were found that are not folders.
     pub(super) fn count_entries(&self, count: u64) {
         self.entries.fetch_add(count, Ordering::Relaxed);

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::crew::Crew;
 use super::descend::FolderTask;
+use super::elsewhere::{Elsewhere, Work};
 use super::file::{File, Past, Window};
 use super::ingest::{Bench, Ingest};
 use super::memory::Memory;
@@ -32,6 +33,8 @@ pub(super) enum Task {
     File(Box<File>),
     /// Store the chunks of a part of a large file.
     Window(Window),
+    /// Ask an origin for a folder or a file.
+    Elsewhere(Box<Work>),
 }
 
 /// What the workers share.
@@ -44,6 +47,8 @@ pub(super) struct Walk<'a> {
     pub(super) rule: ChangeRule,
     /// What is known of the folders of the parent snapshot; none where that must not count.
     pub(super) memory: Option<Memory<'a>>,
+    /// What is read when that is not on this machine's disks.
+    pub(super) elsewhere: Option<Elsewhere<'a>>,
     pub(super) tally: Tally,
     /// Windows of large files that wait or are being worked on.
     pub(super) windows: std::sync::atomic::AtomicUsize,
@@ -61,6 +66,7 @@ impl<'a> Walk<'a> {
         excludes: &'a Excludes,
         rule: ChangeRule,
         memory: Option<Memory<'a>>,
+        elsewhere: Option<Elsewhere<'a>>,
     ) -> Self {
         Self {
             indexed,
@@ -70,6 +76,7 @@ impl<'a> Walk<'a> {
             excludes,
             rule,
             memory,
+            elsewhere,
             tally: Tally::default(),
             windows: std::sync::atomic::AtomicUsize::new(0),
             top: Mutex::new(None),
@@ -85,6 +92,7 @@ impl<'a> Walk<'a> {
             Task::Batch(files) => self.batch(bench, files),
             Task::File(file) => self.batch(bench, vec![*file]),
             Task::Window(window) => self.handed_out(bench, window),
+            Task::Elsewhere(work) => self.elsewhere(bench, *work),
         })
     }
 
