@@ -3,3 +3,10 @@
 //! A source that is not a folder of this machine is an [`repository::backup::Origin`]: the engine reads it as it reads
 //! the file system, and nothing of it lies on a disk in between. A source that cannot be read to its end gives no
 //! snapshot.
+
+mod command;
+mod dump;
+pub mod manifest;
+pub mod program;
+
+pub use command::Command;

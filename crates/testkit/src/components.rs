@@ -49,6 +49,12 @@ pub fn openssh() -> Option<PathBuf> {
     needed("openssh", folder.join(".complete")).map(|_| folder)
 }
 
+/// The folder of three database servers and their tools: programs in `bin`, each with its libraries.
+pub fn databases() -> Option<PathBuf> {
+    let folder = home().join("databases");
+    needed("databases", folder.join(".complete")).map(|_| folder)
+}
+
 /// rustic.
 pub fn rustic() -> Option<PathBuf> {
     needed("rustic", home().join("rustic/bin/rustic"))
