@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use clock::{Clock, SystemClock};
 use model::Verdict;
 use repository::backup::{
     BackupReport, BackupRequest, Entry, EntryKind, ErrorScope, Given, Origin, OriginError, backup,
@@ -246,7 +247,7 @@ fn a_time_that_is_too_young_is_not_believed() {
     let repository = room.init(&["a"]);
     let mut shelf = Shelf::new();
     shelf.file("young", b"one");
-    let now = jiff::Timestamp::now().as_second();
+    let now = SystemClock::new().now().as_second();
     shelf.entry("young").modified = Some((now - 30, 0));
     let shelf = Arc::new(shelf);
     for _ in 0..2 {

@@ -8,5 +8,7 @@ mod command;
 mod dump;
 pub mod manifest;
 pub mod program;
+mod stdin;
 
 pub use command::Command;
+pub use stdin::Stdin;

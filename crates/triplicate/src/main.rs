@@ -22,7 +22,6 @@ mod password;
 mod screen;
 mod session;
 mod sites;
-mod source_lists;
 mod ssh;
 mod table;
 mod watch;

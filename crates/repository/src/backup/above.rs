@@ -6,7 +6,6 @@
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
 
 use format::{Node, Tree};
 use model::Id;
@@ -18,7 +17,7 @@ use super::facts::Facts;
 use super::folder::{Folder, Place};
 use super::ingest::Bench;
 use super::roots::Root;
-use super::source::Source;
+use super::source::{Source, Within};
 use super::walk::Walk;
 use crate::error::Result;
 use crate::observer::TroubleKind;
@@ -29,7 +28,7 @@ impl Walk<'_> {
         if let Some(source) = &root.source {
             let source = Source::new(source.clone(), &root.path)?;
             self.sources().push(source.clone());
-            return self.begin_source(bench, root, place, past, source);
+            return self.begin_source(bench, root, place, past, Within::top(source));
         }
         let listing = past.listing();
         let node = match &place {
@@ -62,7 +61,7 @@ impl Walk<'_> {
         root: &Root,
         place: Option<Place>,
         past: Before<'_>,
-        source: Arc<Source>,
+        source: Within,
     ) -> Result<()> {
         let failed = |error| crate::Error::local("read source", &root.path, error);
         let Some(place) = place else {

@@ -4,7 +4,6 @@ use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use format::{Node, NodeKind};
 use model::Id;
@@ -18,7 +17,7 @@ use super::folder::{Folder, Place, Unchanged};
 use super::ingest::Bench;
 use super::memory::Known;
 use super::metadata;
-use super::source::Source;
+use super::source::Within;
 use super::tasks::Tasks;
 use super::walk::{Task, Walk};
 use crate::error::Result;
@@ -35,7 +34,7 @@ pub(super) struct FolderTask {
     /// None where the entries of the folder above are as they were.
     pub(super) node: Option<Node>,
     pub(super) parent_listing: Option<Id>,
-    pub(super) source: Arc<Source>,
+    pub(super) source: Within,
     pub(super) depth: usize,
 }
 
@@ -48,7 +47,7 @@ pub(super) struct OpenFolder {
     pub(super) place: Option<Place>,
     /// Its listing in the parent snapshot.
     pub(super) parent_listing: Option<Id>,
-    pub(super) source: Arc<Source>,
+    pub(super) source: Within,
     pub(super) depth: usize,
 }
 
@@ -118,7 +117,7 @@ impl Walk<'_> {
     }
 
     fn entries_or_none(&self, open: &OpenFolder) -> Result<Entries> {
-        match self.entries_of(&open.descriptor, &open.path) {
+        match self.entries_of(&open.descriptor, &open.path, &open.source) {
             Ok(entries) => Ok(entries),
             Err(error) if open.depth == 0 => Err(crate::Error::local("list source", &open.path, error)),
             Err(error) => {
@@ -147,9 +146,9 @@ impl Walk<'_> {
         self.observer().progress().done(files, bytes);
         self.tally.unchanged_files(files, bytes);
         open.source.count_entries(files + others);
-        let (source, depth) = (open.source.clone(), open.depth);
+        let (source, depth) = (open.source.below(entries), open.depth);
         let subfolders = vec![None; known.subfolders.len()];
-        let unchanged = Unchanged { listing, subfolders, files, bytes, source: source.clone(), depth };
+        let unchanged = Unchanged { listing, subfolders, files, bytes, source: open.source.clone(), depth };
         let folder = Folder::unchanged(open, unchanged);
         let mut tasks = Vec::new();
         for (number, ((name, entry), listing)) in entries.folders().zip(known.subfolders.iter()).enumerate() {
@@ -174,6 +173,7 @@ impl Walk<'_> {
         // Both are in order, so that one pass through the parent's listing finds all that are in both.
         let mut past = self.parent_tree(open.parent_listing).unwrap_or_default().nodes.into_iter().peekable();
         let OpenFolder { descriptor, path, node, place, parent_listing, source, depth } = open;
+        let source = source.below(entries);
         let folder = Folder::new(Some(descriptor), path, node, place, parent_listing, entries.len());
         if entries.has_trouble {
             folder.mark_trouble();
@@ -202,6 +202,7 @@ impl Walk<'_> {
         let is_as_before = known.is_some_and(|known| known.fingerprint == entries.fingerprint());
         let mut walked = before.subfolders.into_iter();
         let OpenFolder { descriptor, path, node, place, parent_listing, source, depth } = open;
+        let source = source.below(&entries);
         let folder = Folder::new(Some(descriptor), path, node, place, parent_listing, entries.len());
         if entries.has_trouble {
             folder.mark_trouble();
@@ -249,7 +250,7 @@ impl Walk<'_> {
         name: &CStr,
         node: std::result::Result<Node, Node>,
         earlier: Earlier,
-        source: &Arc<Source>,
+        source: &Within,
         depth: usize,
     ) -> Result<Option<Task>> {
         let (is_same, mut node) = match node {
@@ -303,7 +304,7 @@ impl Walk<'_> {
         }
     }
 
-    fn is_elsewhere(&self, folder: &Facts, source: &Source) -> bool {
+    fn is_elsewhere(&self, folder: &Facts, source: &Within) -> bool {
         self.excludes.one_file_system && folder.device_id != source.device
     }
 

@@ -15,8 +15,10 @@ use rustix::io::Errno;
 
 use super::facts::Facts;
 use super::memory;
+use super::metadata;
+use super::source::Within;
 use super::walk::Walk;
-use crate::filter::DirectoryTags;
+use crate::filter::{DirectoryTags, GitIgnores};
 use crate::observer::TroubleKind;
 
 /// The entries of one folder that remain after the excludes.
@@ -24,6 +26,8 @@ use crate::observer::TroubleKind;
 pub(super) struct Entries {
     names: Vec<u8>,
     entries: Vec<Entry>,
+    /// What the `.gitignore` files up to this one leave out below it.
+    pub(super) ignores: GitIgnores,
     /// True when anything could not be read: what is listed is not what the folder holds.
     pub(super) has_trouble: bool,
 }
@@ -96,11 +100,16 @@ fn names_in(folder: &OwnedFd) -> Result<(Vec<u8>, Vec<NamePlace>), Errno> {
 
 impl Walk<'_> {
     /// Looks at every entry of an open folder. `Err` when the folder cannot be listed at all.
-    pub(super) fn entries_of(&self, folder: &OwnedFd, path: &Path) -> Result<Entries, Errno> {
+    pub(super) fn entries_of(&self, folder: &OwnedFd, path: &Path, source: &Within) -> Result<Entries, Errno> {
         let (names, places) = names_in(folder)?;
         let tags = if self.excludes.has_tags() { self.excludes.tags_in(folder) } else { DirectoryTags::default() };
-        let mut found = Entries { names, entries: Vec::with_capacity(places.len()), has_trouble: false };
-        for trouble in &tags.troubles {
+        let (ignores, unread) = match self.excludes.git_ignore {
+            true => source.ignores.with_those_in(folder, path),
+            false => (GitIgnores::default(), Vec::new()),
+        };
+        let entries = Vec::with_capacity(places.len());
+        let mut found = Entries { names, entries, ignores, has_trouble: false };
+        for trouble in tags.troubles.iter().chain(&unread) {
             self.trouble(path.to_owned(), TroubleKind::Metadata, trouble);
             found.has_trouble = true;
         }
@@ -119,7 +128,12 @@ impl Walk<'_> {
                 }
             };
             let facts = Facts::of_stat(&stat);
-            if tags.excludes(name.to_bytes()) || excluded.has(name.to_bytes(), facts.as_ref()) {
+            let is_ignored = || found.ignores.excludes(&path(), facts.is_some_and(|facts| facts.kind == NodeKind::Dir));
+            if tags.excludes(name.to_bytes())
+                || excluded.has(name.to_bytes(), facts.as_ref())
+                || (!found.ignores.is_empty() && is_ignored())
+                || (self.excludes.robots && metadata::says_no_backup(folder, name))
+            {
                 continue;
             }
             let Some(facts) = facts else {

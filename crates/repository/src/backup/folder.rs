@@ -18,7 +18,7 @@ use model::Id;
 
 use super::descend::OpenFolder;
 use super::ingest::Bench;
-use super::source::Source;
+use super::source::Within;
 use super::walk::Walk;
 use crate::error::Result;
 use crate::threads;
@@ -58,7 +58,7 @@ pub(super) struct Unchanged {
     /// What was counted of its entries.
     pub(super) files: u64,
     pub(super) bytes: u64,
-    pub(super) source: Arc<Source>,
+    pub(super) source: Within,
     pub(super) depth: usize,
 }
 

@@ -1,7 +1,7 @@
 //! From what the system says of an entry to a node of the tree.
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use format::{Node, NodeTime};
 use jiff::tz::TimeZone;
@@ -89,14 +89,9 @@ impl Metadata {
 
 /// Reads all extended attributes of `name` in `folder`, ACLs among them, sorted as the system lists them.
 ///
-/// The path goes through `/proc/self/fd`, the one way that works for every kind of entry and any length of path. An
-/// absolute `name` is its own path, as it is for every call that takes a folder and a name.
+/// The path goes through `/proc/self/fd`.
 pub(super) fn attributes(folder: BorrowedFd<'_>, name: &CStr) -> Result<Vec<Attribute>, Errno> {
-    let mut path = match name.to_bytes().first() {
-        Some(b'/') => Vec::new(),
-        _ => format!("/proc/self/fd/{}/", folder.as_raw_fd()).into_bytes(),
-    };
-    path.extend_from_slice(name.to_bytes());
+    let path = path_of(folder.as_raw_fd(), name);
     let mut names = [0u8; 1024];
     let listed: Vec<u8> = match rustix::fs::llistxattr(path.as_slice(), &mut names[..]) {
         Ok(0) | Err(Errno::NOTSUP | Errno::PERM) => return Ok(Vec::new()),
@@ -120,6 +115,29 @@ pub(super) fn attributes(folder: BorrowedFd<'_>, name: &CStr) -> Result<Vec<Attr
         attributes.push((attribute.to_vec(), value));
     }
     Ok(attributes)
+}
+
+/// What a file says of itself that is not worth keeping, and what it says (freedesktop.org, Common Extended Attributes).
+const ROBOTS_ATTRIBUTE: &str = "user.xdg.robots.backup";
+const ROBOTS_NO: &[u8] = b"false";
+
+/// Whether an entry asks not to be backed up.
+pub(super) fn says_no_backup(folder: &impl AsRawFd, name: &CStr) -> bool {
+    let path = path_of(folder.as_raw_fd(), name);
+    let mut value = [0u8; ROBOTS_NO.len() + 1];
+    let length = rustix::fs::lgetxattr(path.as_slice(), ROBOTS_ATTRIBUTE, &mut value[..]);
+    length.is_ok_and(|length| value.get(..length) == Some(ROBOTS_NO))
+}
+
+/// A way to an entry that works for every kind and any length of path. An absolute `name` is its own path, as it is for
+/// every call that takes a folder and a name.
+fn path_of(folder: RawFd, name: &CStr) -> Vec<u8> {
+    let mut path = match name.to_bytes().first() {
+        Some(b'/') => Vec::new(),
+        _ => format!("/proc/self/fd/{folder}/").into_bytes(),
+    };
+    path.extend_from_slice(name.to_bytes());
+    path
 }
 
 /// Asks with growing buffers until the answer fits.

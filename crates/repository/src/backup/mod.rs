@@ -14,9 +14,11 @@ mod crew;
 mod descend;
 mod elsewhere;
 mod entries;
+mod explain;
 mod facts;
 mod file;
 mod folder;
+mod guards;
 mod ingest;
 mod memory;
 mod metadata;
@@ -50,6 +52,8 @@ use crate::snapshots::SnapshotListing;
 use crate::threads;
 use above::Before;
 use elsewhere::Elsewhere;
+pub use explain::{Explanation, Reason, explain};
+pub use guards::Guards;
 use ingest::{Bench, Ingest};
 use memory::{Bond, Memory};
 use metadata::Metadata;
@@ -103,6 +107,10 @@ pub struct BackupRequest {
     pub with_atime: bool,
     /// Make a snapshot of sources that hold no files.
     pub allow_empty: bool,
+    /// What the sources must have.
+    pub guards: Guards,
+    /// Make no snapshot when it would have the tree of its parent.
+    pub skip_if_unchanged: bool,
     /// Do everything but write.
     pub dry_run: bool,
     /// How hard to compress; ignored in version 1 repositories.
@@ -131,6 +139,8 @@ impl BackupRequest {
             ignore_inode: false,
             with_atime: false,
             allow_empty: false,
+            guards: Guards::default(),
+            skip_if_unchanged: false,
             dry_run: false,
             compression: Compression::Auto,
             verify: true,
@@ -142,8 +152,10 @@ impl BackupRequest {
 /// How a backup came out.
 #[derive(Debug)]
 pub struct BackupReport {
-    /// The snapshot's id; none in a dry run.
+    /// The snapshot's id; none in a dry run, and where nothing has changed and that is to be left out.
     pub id: Option<Id>,
+    /// True when the tree is that of the parent snapshot.
+    pub is_unchanged: bool,
     /// The snapshot.
     pub snapshot: Snapshot,
     /// restic's counts.
@@ -168,6 +180,7 @@ pub fn backup(repository: &Repository, request: &BackupRequest) -> Result<Backup
         None => Roots::new(&request.paths, &request.current_folder)?,
         Some(given) => Roots::elsewhere(&given.paths, &request.paths)?,
     };
+    request.guards.check_markers(&roots.top)?;
     // In this order, one after the other: a snapshot that is listed has its index in what is listed behind it, and an
     // index its packs. A backup that ends meanwhile would look damaged otherwise.
     let (guard, snapshots) = repository.lock_and_list(LockMode::Adding, FileKind::Snapshot)?;
@@ -190,7 +203,8 @@ pub fn backup(repository: &Repository, request: &BackupRequest) -> Result<Backup
     let memory = recall(&indexed, &metadata, request, &roots, parent.as_ref().map(|(id, _)| *id), &now, has_lost_packs);
     let ingest = Ingest::new(&indexed, fan_out, request.compression, request.verify);
     let walk = Walk::new(&indexed, ingest, metadata, &request.excludes, rule, memory, elsewhere);
-    let tree = walk_sources(&walk, &roots, request, parent.as_ref().map(|(_, snapshot)| snapshot.tree))?;
+    let parent_tree = parent.as_ref().map(|(_, snapshot)| snapshot.tree);
+    let tree = walk_sources(&walk, &roots, request, parent_tree)?;
     let troubles = walk.take_troubles();
     let Walk { ingest, tally, memory, metadata, .. } = walk;
     let (fan_out, stored) = ingest.into_fan_out();
@@ -228,7 +242,10 @@ pub fn backup(repository: &Repository, request: &BackupRequest) -> Result<Backup
         summary: Some(summary.clone()),
         ..Snapshot::new(moment(request.time.as_ref().unwrap_or(&now)), tree)
     };
+    let is_unchanged = parent_tree == Some(tree);
     let (id, copies) = match fan_out {
+        // The copies still get what they lack.
+        Some(fan_out) if is_unchanged && request.skip_if_unchanged => (None, finish(repository, fan_out, guard)?),
         Some(fan_out) => {
             let (id, copies) = write_snapshot(repository, fan_out, &snapshot, guard)?;
             if let Some(memory) = memory {
@@ -245,7 +262,7 @@ pub fn backup(repository: &Repository, request: &BackupRequest) -> Result<Backup
     let of_copies = copies.iter().map(|copy| as_part(copy.verdict));
     let verdict = Verdict::worst(of_copies.chain([of_entries, of_repository]));
     let duration = repository.clock().monotonic().saturating_sub(started);
-    Ok(BackupReport { id, snapshot, summary, duration, troubles, copies, has_damage, verdict })
+    Ok(BackupReport { id, is_unchanged, snapshot, summary, duration, troubles, copies, has_damage, verdict })
 }
 
 /// What this machine remembers of the parent snapshot; none where changes need not show in what the system says of an
@@ -324,6 +341,7 @@ fn walk_sources(walk: &Walk<'_>, roots: &Roots, request: &BackupRequest, parent_
     if let Some(source) = walk.sources().iter().find(|source| source.is_empty() && !request.allow_empty) {
         return Err(Error::SourceEmpty(source.given.clone()));
     }
+    request.guards.check_counts(&walk.tally)?;
     walk.observer().progress().totals_known.store(true, Ordering::Relaxed);
     if let Some(elsewhere) = &walk.elsewhere {
         let mut last = walk.ingest.bench();
@@ -333,6 +351,17 @@ fn walk_sources(walk: &Walk<'_>, roots: &Roots, request: &BackupRequest, parent_
     walk.ingest.flush(std::mem::take(&mut *threads::lock(&benches)))?;
     let top = threads::lock(&walk.top).take();
     top.ok_or_else(|| Error::Request("the walk ended without a tree; please report this".to_owned()))
+}
+
+/// Waits until the copies have what they lacked; nothing else is written.
+fn finish(repository: &Repository, fan_out: FanOut<'_>, guard: Guard) -> Result<Vec<CopyOutcome>> {
+    let outcomes = fan_out.finish();
+    repository.cancel().check()?;
+    drop(guard);
+    if outcomes.iter().all(|outcome| outcome.verdict == Verdict::Failed) {
+        return Err(repository.copies().none_left());
+    }
+    Ok(outcomes)
 }
 
 /// Writes the snapshot behind everything else, lets go of the locks, and reads it back from each copy that acknowledged it.

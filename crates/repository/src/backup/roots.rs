@@ -108,7 +108,7 @@ fn components(source: &Path, real: &mut PathBuf) -> Vec<OsString> {
 }
 
 /// Takes `.` and inner `..` out of a path, by its text alone.
-fn clean(path: &Path) -> PathBuf {
+pub(super) fn clean(path: &Path) -> PathBuf {
     let mut cleaned = PathBuf::new();
     for component in path.components() {
         match component {

@@ -1,10 +1,39 @@
-//! One source of a backup, and whether anything was found in it.
+//! One source of a backup, whether anything was found in it, and a place inside it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::entries::Entries;
 use crate::error::{Error, Result};
+use crate::filter::GitIgnores;
+
+/// A place in a source, and the rules that the folders above it make.
+#[derive(Debug, Clone)]
+pub(super) struct Within {
+    source: Arc<Source>,
+    pub(super) ignores: GitIgnores,
+}
+
+impl Within {
+    /// The top of a source.
+    pub(super) fn top(source: Arc<Source>) -> Self {
+        Self { source, ignores: GitIgnores::default() }
+    }
+
+    /// Inside the folder that has these entries.
+    pub(super) fn below(&self, entries: &Entries) -> Self {
+        Self { source: self.source.clone(), ignores: entries.ignores.clone() }
+    }
+}
+
+impl std::ops::Deref for Within {
+    type Target = Source;
+
+    fn deref(&self) -> &Source {
+        &self.source
+    }
+}
 
 /// One path that the user named.
 #[derive(Debug)]

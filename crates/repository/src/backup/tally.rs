@@ -29,6 +29,12 @@ impl Tally {
         self.bytes.fetch_add(size, Ordering::Relaxed);
     }
 
+    /// How many files there are, and how many bytes they have.
+    pub(super) fn files_and_bytes(&self) -> (u64, u64) {
+        let files = [&self.files_new, &self.files_changed, &self.files_unmodified];
+        (files.iter().map(|count| count.load(Ordering::Relaxed)).sum(), self.bytes.load(Ordering::Relaxed))
+    }
+
     /// So many files were taken over as they are.
     pub(super) fn unchanged_files(&self, files: u64, bytes: u64) {
         self.files_unmodified.fetch_add(files, Ordering::Relaxed);

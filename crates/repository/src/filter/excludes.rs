@@ -24,6 +24,10 @@ pub struct Excludes {
     pub larger_than: Option<u64>,
     /// What lies on another file system than the source's top; the mount point itself stays, as an empty folder.
     pub one_file_system: bool,
+    /// What `.gitignore` files leave out below them.
+    pub git_ignore: bool,
+    /// What has the extended attribute `user.xdg.robots.backup` with the value `false`.
+    pub robots: bool,
 }
 
 /// A file that marks its folder as not worth keeping: `NAME` or `NAME:HEADER`.
@@ -107,7 +111,12 @@ pub struct DirectoryTags {
 impl DirectoryTags {
     /// Whether the entry `name` of this folder is left out.
     pub fn excludes(&self, name: &[u8]) -> bool {
-        self.present.iter().any(|tag| tag.name != name)
+        self.reason(name).is_some()
+    }
+
+    /// The tag because of which the entry `name` of this folder is left out.
+    pub fn reason(&self, name: &[u8]) -> Option<&TagFile> {
+        self.present.iter().find(|tag| tag.name != name)
     }
 }
 

@@ -68,6 +68,16 @@ impl PatternList {
         self.judge(path).itself
     }
 
+    /// The pattern because of which a path is left out.
+    pub fn reason(&self, path: &[u8]) -> Option<String> {
+        let deciding = |patterns: &[Pattern], path: &[u8]| {
+            let path = SplitPath::new(path);
+            let last = patterns.iter().rev().find(|pattern| pattern.matches(&path))?;
+            (!last.negated).then(|| String::from_utf8_lossy(&last.text).into_owned())
+        };
+        deciding(&self.sensitive, path).or_else(|| deciding(&self.insensitive, &lower_case(path)))
+    }
+
     pub(super) fn judge(&self, path: &[u8]) -> Matched {
         let mut matched = judge_one(&self.sensitive, path);
         if !self.insensitive.is_empty() {

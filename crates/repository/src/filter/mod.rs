@@ -9,12 +9,14 @@
 
 mod component;
 mod excludes;
+mod git_ignore;
 mod list;
 mod pattern;
 mod pattern_file;
 mod selection;
 
 pub use excludes::{DirectoryTags, ExcludeError, Excludes, TagFile, parse_size};
+pub use git_ignore::GitIgnores;
 pub use list::{Case, PatternList};
 pub use pattern::PatternError;
 pub use pattern_file::{PatternFileError, parse_pattern_file, read_pattern_file};

@@ -15,6 +15,8 @@ pub struct PatternError {
 /// A compiled pattern.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
+    /// As it was given.
+    pub(super) text: Box<[u8]>,
     /// Started with `!`: takes back earlier matches.
     pub(super) negated: bool,
     /// Started with `/`: counts from the root; otherwise it may start at any component.
@@ -59,7 +61,7 @@ impl Pattern {
             // `/` alone means everything below the root; nothing at all is the folder itself, which has no name.
             components.push(if anchored { Component::Any } else { Component::Literal(b".".as_slice().into()) });
         }
-        Ok(Self { negated, anchored, components: components.into() })
+        Ok(Self { text: text.into(), negated, anchored, components: components.into() })
     }
 
     /// Whether the path, or a folder that it lies in, matches.

@@ -65,6 +65,12 @@ pub(crate) struct ExcludeArguments {
     /// Leave out what lies on other file systems than the source
     #[arg(short = 'x', long)]
     pub(crate) one_file_system: bool,
+    /// Leave out what .gitignore files name, from the source's top down
+    #[arg(long)]
+    pub(crate) git_ignore: bool,
+    /// Leave out what has the extended attribute user.xdg.robots.backup=false
+    #[arg(long)]
+    pub(crate) exclude_robots: bool,
 }
 
 impl ExcludeArguments {
@@ -85,6 +91,8 @@ impl ExcludeArguments {
             if_present: self.exclude_if_present.iter().map(tag).collect::<Result<_, _>>()?,
             larger_than: self.exclude_larger_than,
             one_file_system: self.one_file_system,
+            git_ignore: self.git_ignore,
+            robots: self.exclude_robots,
         };
         Ok((excludes, texts))
     }

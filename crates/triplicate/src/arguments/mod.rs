@@ -120,6 +120,7 @@ pub(crate) enum Command {
     Backup(Box<commands::backup::Arguments>),
     Snapshots(commands::snapshots::Arguments),
     Ls(commands::ls::Arguments),
+    Explain(Box<commands::explain::Arguments>),
     Find(commands::find::Arguments),
     Diff(commands::diff::Arguments),
     Dump(commands::dump::Arguments),

@@ -8,6 +8,7 @@ pub(crate) mod completions;
 pub(crate) mod copies;
 pub(crate) mod diff;
 pub(crate) mod dump;
+pub(crate) mod explain;
 pub(crate) mod find;
 pub(crate) mod forget;
 pub(crate) mod init;
@@ -41,6 +42,7 @@ pub(crate) fn run(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Backup(arguments) => backup::run(session, &arguments),
         Command::Snapshots(arguments) => snapshots::run(session, &arguments),
         Command::Ls(arguments) => ls::run(session, &arguments),
+        Command::Explain(arguments) => explain::run(session, &arguments),
         Command::Find(arguments) => find::run(session, &arguments),
         Command::Diff(arguments) => diff::run(session, &arguments),
         Command::Dump(arguments) => dump::run(session, &arguments),

@@ -29,6 +29,8 @@ impl Walk<'_> {
                 self.part_done(bench, &of)
             }
             Err(error) => {
+                // Who reads may have been told to stop, and says so in its own way.
+                self.check_cancel()?;
                 let error = of_origin(error, &path);
                 let kind = match error.scope {
                     ErrorScope::Backup => return Err(elsewhere.error(error)),

@@ -23,7 +23,9 @@ impl Walk<'_> {
             let cause = format!("it lies more than {DEPTH_MAX} folders deep");
             return Err(elsewhere.error(OriginError::new("list", String::from_utf8_lossy(&path), cause)));
         }
-        let mut entries = elsewhere.given.origin.list(&path).map_err(|error| elsewhere.error(error))?;
+        let listed = elsewhere.given.origin.list(&path);
+        self.check_cancel()?;
+        let mut entries = listed.map_err(|error| elsewhere.error(error))?;
         entries.sort_unstable_by(|left, right| left.name.cmp(&right.name));
         entry::check(&path, &entries).map_err(|error| elsewhere.error(error))?;
         entries.retain(|entry| !self.is_excluded_elsewhere(elsewhere, &path, entry));

@@ -24,7 +24,7 @@ fn to_path(bytes: &[u8]) -> PathBuf {
 }
 
 /// One path behind each NUL byte; everything else is part of a name.
-pub(crate) fn raw(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn raw(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     let bytes = read(path)?;
     let Some(names) = bytes.strip_suffix(&[0]) else {
         if bytes.is_empty() {
@@ -42,13 +42,13 @@ pub(crate) fn raw(path: &Path) -> Result<Vec<PathBuf>, Failure> {
 }
 
 /// One path in each line, as it stands.
-pub(crate) fn verbatim(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn verbatim(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     let bytes = read(path)?;
     Ok(bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(to_path).collect())
 }
 
 /// One pattern in each line; white space around it is dropped, lines that start with `#` are left out.
-pub(crate) fn patterns(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn patterns(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut found = Vec::new();
     for line in read(path)?.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
         if line.is_empty() || line.first() == Some(&b'#') {
