@@ -18,15 +18,18 @@ use destinations::Limits;
 use format::{FileKind, FileName};
 use model::{Fault, FaultKind, Verdict};
 use network::{Base, Behind, Kind, LIMITS, SHORT_LIMITS, Server, Three, USER_PASSWORD};
-use network::{chosen, ensure, for_each_case, only};
+use network::{asked_in_a_run, chosen, ensure, for_each_case, only, sample_of};
 use repository::copies::status::Holdings;
 use repository::records::RecordsFolder;
 use testkit::process::wait_until;
 use testkit::proxy::{At, Break, HttpFault, Lie, Rule};
 use testkit::{CertificateFlaw, FaultProxy, RestServerOptions, Verb};
 
-/// Of each kind of server, in a run without the variable.
-const SAMPLE: usize = 6;
+/// Of the first kinds of server and of each other one, in a run without the variable.
+const SAMPLES: [usize; 2] = [6, 2];
+
+/// What a run backs up.
+const NEW_BYTES: usize = 150_000;
 
 /// The longest that a run may take whose copy is broken for good, with the short limits: a handful of requests, each
 /// tried for their total and one stall more.
@@ -53,7 +56,23 @@ fn is_right(case: &Case, verdict: Verdict) -> bool {
     }
 }
 
-fn all_cases() -> Vec<Case> {
+fn all_cases(server: &Server) -> Vec<Case> {
+    let mut cases = cut_off_at_every_request(server);
+    cases.extend(lasting_cases());
+    cases
+}
+
+/// From one request on the server hears nothing any more, as when the program dies there: before the request, in its
+/// middle, or before it hears the reply. Where one thing that is done takes several requests, also between them.
+fn cut_off_at_every_request(server: &Server) -> Vec<Case> {
+    let of_run = asked_in_a_run(server, NEW_BYTES, |_| true);
+    let places = [At::Request(0), At::Request(500), At::Reply(0)];
+    let cut = |from| places.map(|at| Case { fault: HttpFault::Break(Break::Reset, at), verb: None, kind: None, from });
+    // Whatever comes after the last but one may be only a lock that is taken away.
+    (1..of_run).flat_map(cut).collect()
+}
+
+fn lasting_cases() -> Vec<Case> {
     let mut faults: Vec<HttpFault> = Vec::new();
     for how in Break::ALL {
         faults.extend([HttpFault::Break(how, At::Request(500)), HttpFault::Break(how, At::Reply(500))]);
@@ -119,21 +138,16 @@ fn one_copy_has_trouble(base: &Base, server: &Server, case: &Case) -> Result<(),
 fn one_of_three_copies_has_trouble(kind: Kind) {
     let Some(server) = Server::start(kind) else { return };
     let what = format!("lasting faults on {kind:?}");
-    let cases = chosen(all_cases(), SAMPLE, &what);
-    for_each_case(&what, &cases, 150_000, |base, case| {
+    let [of_the_first, of_others] = SAMPLES;
+    let cases = chosen(all_cases(&server), sample_of(kind, of_the_first, of_others), &what);
+    for_each_case(&what, &cases, NEW_BYTES, |base, case| {
         let _inside = base.room.runtime.enter();
         one_copy_has_trouble(base, &server, case)
     });
 }
 
-#[test]
-fn trouble_with_a_rest_server_stays_its_own() {
-    one_of_three_copies_has_trouble(Kind::Rest);
-}
-
-#[test]
-fn trouble_with_a_bucket_stays_its_own() {
-    one_of_three_copies_has_trouble(Kind::S3);
+mod trouble_stays_its_own_with {
+    crate::network::for_kinds!(super::one_of_three_copies_has_trouble, over http);
 }
 
 /// What an upload of something new through the proxy comes to, and how often it was sent.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use sha2::{Digest as _, Sha256};
 
 /// What is wrong with a server's certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct CertificateFiles {
     pub authority: PathBuf,
     /// The server's certificate.
     pub certificate: PathBuf,
+    /// The SHA-256 of the server's certificate, in hexadecimal.
+    pub fingerprint: String,
     /// The server's key.
     pub key: PathBuf,
     /// A client's certificate, by the same authority.
@@ -67,6 +70,7 @@ pub fn make_certificate(folder: &Path, flaw: CertificateFlaw) -> io::Result<Cert
     let files = CertificateFiles {
         authority: folder.join("authority.pem"),
         certificate: folder.join("certificate.pem"),
+        fingerprint: hex::encode(Sha256::digest(server_certificate.der())),
         key: folder.join("key.pem"),
         client_certificate: folder.join("client-certificate.pem"),
         client_key: folder.join("client-key.pem"),

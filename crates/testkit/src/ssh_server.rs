@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::components;
-use crate::process::{Server, ServerPlan, run, signal};
+use crate::process::{Server, ServerPlan, family, run, signal};
 
 /// Who the server is when the tests are root's.
 const USER_ID: u32 = 54_321;
@@ -140,6 +140,18 @@ impl SshServer {
         words
     }
 
+    /// A file that has the server's key for another port that leads to it.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn known_at(&self, port: u16) -> io::Result<PathBuf> {
+        let file = self.server.folder().join(format!("known_hosts-{port}"));
+        let known = std::fs::read_to_string(&self.known_hosts)?;
+        let own = format!("[127.0.0.1]:{} ", self.server.port());
+        std::fs::write(&file, known.replace(&own, &format!("[127.0.0.1]:{port} ")))?;
+        Ok(file)
+    }
+
     /// Makes a key pair in the server's folder; `kind` is a word of `ssh-keygen`. The account does not know it.
     ///
     /// # Errors
@@ -176,26 +188,14 @@ impl SshServer {
         self.server.start_again()
     }
 
-    /// Kills the processes that serve connections at this moment; how many there were.
+    /// Kills the processes that serve connections at this moment; how many processes there were.
     pub fn kill_connections(&self) -> usize {
-        let connections = children(self.server.pid());
         // A connection is a supervisor and a process below it that holds the socket.
-        let mut all = connections.clone();
-        let mut at = 0;
-        while let Some(pid) = all.get(at) {
-            all.extend(children(*pid));
-            at += 1;
-        }
-        for pid in all {
-            signal(pid, Signal::KILL);
-        }
-        connections.len()
+        let family = family(self.server.pid());
+        let below = family.get(1..).unwrap_or_default();
+        below.iter().for_each(|pid| signal(*pid, Signal::KILL));
+        below.len()
     }
-}
-
-fn children(pid: u32) -> Vec<u32> {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 fn make_key(programs: &Path, file: &Path, kind: &str, passphrase: &str) -> io::Result<()> {

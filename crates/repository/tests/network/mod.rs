@@ -2,6 +2,9 @@
 //! a proxy with faults. The other two are in memory: what is right on all three is what they hold.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, dead_code, missing_docs, unreachable_pub)]
 
+pub mod kinds;
+pub mod servers;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
@@ -9,14 +12,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use destinations::{Access, Destination, Limits, RestAccess, S3Access, TlsAccess};
+use destinations::{Access, Destination, Limits};
 use format::{FileKind, FileName, ScryptCost};
 use model::{Id, Secret, Verdict};
 use repository::backup::{BackupReport, backup};
 use repository::check::{CheckRequest, ReadData, check};
 use repository::{InitRequest, Repository};
-use testkit::proxy::Rule;
-use testkit::{Bucket, CephServer, FaultProxy, MemoryFolder, Oracle, Random, RestServer, RestServerOptions};
+use testkit::proxy::{Relay, Rule};
+use testkit::{FaultProxy, MemoryFolder, Oracle, Random, RestServer, RestServerOptions};
+
+#[allow(unused_imports, reason = "each of the test programs uses its own part")]
+pub use kinds::{Direct, Front, Kind, Real, USER, USER_PASSWORD};
 
 use crate::room::{PASSWORD, Room};
 
@@ -25,9 +31,6 @@ pub const EXHAUSTIVE: &str = "TRIPLICATE_EXHAUSTIVE";
 
 /// Cases at one time: most of a case is waiting.
 const WORKERS: usize = 4;
-
-pub const USER: &str = "alice";
-pub const USER_PASSWORD: &str = "open-sesame-41";
 
 /// Limits of the usual shape, short enough to be waited for.
 pub const LIMITS: Limits = Limits {
@@ -41,162 +44,112 @@ pub const LIMITS: Limits = Limits {
 /// The same for faults that never pass.
 pub const SHORT_LIMITS: Limits = Limits { retry_total_seconds: 3, first_contact_seconds: 3, ..LIMITS };
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Rest,
-    S3,
-}
-
-impl Kind {
-    pub const BOTH: [Kind; 2] = [Kind::Rest, Kind::S3];
-}
-
 /// A real server.
 pub struct Server {
-    kind: Kind,
-    rest: Option<RestServer>,
-    bucket: Option<Bucket>,
-    port: u16,
+    pub kind: Kind,
+    pub real: Box<dyn Real>,
     places: AtomicUsize,
 }
 
 impl Server {
     /// None when it is not installed.
     pub fn start(kind: Kind) -> Option<Self> {
-        Self::start_with(
-            kind,
-            &RestServerOptions {
-                users: vec![(USER.to_owned(), USER_PASSWORD.to_owned())],
-                tls: None,
-                ..RestServerOptions::default()
-            },
-        )
+        Some(Self { kind, real: kind.start()?, places: AtomicUsize::new(0) })
     }
 
+    /// With other options for a REST server.
     pub fn start_with(kind: Kind, options: &RestServerOptions) -> Option<Self> {
-        let places = AtomicUsize::new(0);
-        Some(match kind {
-            Kind::Rest => {
-                let rest = RestServer::start(options)?;
-                Self { kind, port: rest.server.port(), rest: Some(rest), bucket: None, places }
-            }
-            Kind::S3 => {
-                let server = CephServer::shared()?;
-                let port = server.endpoint.rsplit(':').next().unwrap().parse().unwrap();
-                Self { kind, port, rest: None, bucket: Some(server.new_bucket()), places }
-            }
-        })
+        if kind != Kind::Rest {
+            return Self::start(kind);
+        }
+        Some(Self { kind, real: Box::new(RestServer::start(options)?), places: AtomicUsize::new(0) })
     }
 
     /// A proxy in front of it and an empty place behind that.
     pub fn behind_proxy(&self) -> Behind<'_> {
+        self.behind(FaultProxy::start(self.real.port()))
+    }
+
+    /// The same with a relay, which knows bytes alone.
+    pub fn behind_relay(&self) -> Behind<'_, Relay> {
+        self.behind(Relay::start(self.real.port(), self.real.further_ports()))
+    }
+
+    fn behind<F: Front>(&self, proxy: F) -> Behind<'_, F> {
         let number = self.places.fetch_add(1, Ordering::Relaxed);
-        Behind { server: self, proxy: FaultProxy::start(self.port), name: format!("place-{number}") }
+        Behind { server: self, proxy, name: format!("place-{number}") }
     }
 }
 
 /// One copy on a server behind a proxy of its own.
-pub struct Behind<'s> {
+pub struct Behind<'s, F = FaultProxy> {
     server: &'s Server,
-    pub proxy: FaultProxy,
+    pub proxy: F,
     pub name: String,
 }
 
-impl Behind<'_> {
-    /// The place's address, not through the proxy.
-    pub fn address(&self) -> String {
-        match (&self.server.rest, &self.server.bucket) {
-            (Some(rest), _) => rest.repository(&self.name),
-            (_, Some(bucket)) => bucket.repository(&self.name),
-            _ => unreachable!(),
-        }
-    }
-
-    pub fn access(&self) -> Access {
-        match &self.server.bucket {
-            None => RestAccess { username: Some(USER.to_owned()), password: Some(Secret::from(USER_PASSWORD)) }.into(),
-            Some(bucket) => S3Access {
-                key_id: Some(bucket.access_key.clone()),
-                key: Some(Secret::from(bucket.secret_key.as_str())),
-                ..S3Access::default()
-            }
-            .into(),
-        }
-    }
-
+impl<F: Front> Behind<'_, F> {
     /// The place as the engine gets it: through the proxy, with retries and limits.
     pub fn destination(&self, limits: &Limits) -> Arc<dyn Destination> {
-        let location = self.proxy.through(&self.address()).parse().unwrap();
-        destinations::open(&location, &self.access(), limits).unwrap()
+        self.opened(self.server.real.way_in(&self.name, &self.proxy), limits)
     }
 
-    /// The place without the proxy, trusting its authority.
+    /// The place without the proxy.
     pub fn direct_destination(&self, limits: &Limits) -> Arc<dyn Destination> {
-        let ca_certificate = self.server.rest.as_ref().and_then(|rest| rest.ca_file.clone());
-        let access = Access { tls: TlsAccess { ca_certificate, ..TlsAccess::default() }, ..self.access() };
-        destinations::open(&self.address().parse().unwrap(), &access, limits).unwrap()
+        self.opened(self.server.real.way_in(&self.name, &Direct), limits)
+    }
+
+    /// The place as somebody sees it whom the server does not let in.
+    pub fn destination_of_stranger(&self, limits: &Limits) -> Option<Arc<dyn Destination>> {
+        Some(self.opened(self.server.real.way_of_stranger(&self.name, &self.proxy)?, limits))
+    }
+
+    fn opened(&self, (location, access): (String, Access), limits: &Limits) -> Arc<dyn Destination> {
+        let limits = Limits { connections: limits.connections.min(self.server.kind.connections_max()), ..*limits };
+        destinations::open(&location.parse().unwrap(), &access, &limits).unwrap()
     }
 
     /// Puts files there as they are, past everything.
     pub fn plant(&self, files: &BTreeMap<FileName, Bytes>) {
-        if let Some(rest) = &self.server.rest {
-            let folder = rest.folder(&self.name);
-            for kind in [FileKind::Pack, FileKind::Index, FileKind::Snapshot, FileKind::Key, FileKind::Lock] {
-                std::fs::create_dir_all(folder.join(kind.folder())).unwrap();
-            }
-            for n in 0..=255 {
-                std::fs::create_dir_all(folder.join(format!("data/{n:02x}"))).unwrap();
-            }
-            for (name, bytes) in files {
-                std::fs::write(folder.join(name.path()), bytes).unwrap();
-            }
-        }
-        if let Some(bucket) = &self.server.bucket {
-            for (name, bytes) in files {
-                bucket.put(&format!("{}/{}", self.name, name.path()), bytes).unwrap();
-            }
-        }
+        self.server.real.plant(&self.name, files);
     }
 
     /// Everything that is there under a name of the format.
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
-        let is_ours = |path: &str| {
-            let last = path.rsplit('/').next().unwrap_or_default();
-            path == "config" || last.parse::<Id>().is_ok()
-        };
-        if let Some(rest) = &self.server.rest {
-            let files = crate::room::files_in(&rest.folder(&self.name)).into_iter();
-            let files = files.map(|(path, bytes)| (path.to_str().unwrap().to_owned(), bytes));
-            return files.filter(|(path, _)| is_ours(path)).collect();
-        }
-        let bucket = self.server.bucket.as_ref().unwrap();
-        let prefix = format!("{}/", self.name);
-        let listed = bucket.list(&prefix).unwrap().into_iter();
-        let files = listed.map(|(key, _)| (key[prefix.len()..].to_owned(), bucket.get(&key).unwrap()));
-        files.filter(|(path, _)| is_ours(path)).collect()
+        self.server.real.files(&self.name)
     }
 
     /// How many files are there that have no name of the format: what broken uploads leave.
     pub fn rubbish(&self) -> usize {
-        let Some(rest) = &self.server.rest else { return 0 };
-        let names = crate::room::files_in(&rest.folder(&self.name)).into_keys();
+        let Some(folder) = self.server.real.folder(&self.name) else { return 0 };
+        let names = crate::room::files_in(&folder).into_keys();
         names.filter(|path| path.file_name().unwrap().to_str().unwrap().contains("tmp")).count()
     }
 
     /// restic's word on this copy, not through the proxy.
     pub fn restic_check(&self) -> Result<(), String> {
-        let oracle = match (&self.server.rest, &self.server.bucket) {
-            (Some(rest), _) => Oracle::restic("0.19", rest.folder(&self.name).to_str().unwrap(), PASSWORD),
-            (_, Some(bucket)) => {
-                let oracle = Oracle::restic("0.19", &self.address(), PASSWORD);
-                oracle.map(|oracle| oracle.with_login(bucket).with("AWS_DEFAULT_REGION", bucket.region))
+        let real = &self.server.real;
+        let image = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let oracle = match (real.restic(&self.name, PASSWORD), real.folder(&self.name)) {
+            (Some(oracle), _) => Some(oracle),
+            (None, Some(folder)) => Oracle::restic("0.19", folder.to_str().unwrap(), PASSWORD),
+            (None, None) => {
+                self.write_image(image.path()).map_err(|error| error.to_string())?;
+                Oracle::restic("0.19", image.path().to_str().unwrap(), PASSWORD)
             }
-            _ => unreachable!(),
         };
         let Some(oracle) = oracle else { return Ok(()) };
         // `--no-lock`: a copy that was cut off keeps the lock that it could not be told to remove.
         let ended = oracle.call(&["check", "--no-lock", "--read-data"]).map_err(|error| error.to_string())?;
         if ended.code == Some(0) { Ok(()) } else { Err(format!("restic check: {}{}", ended.text(), ended.errors)) }
+    }
+
+    fn write_image(&self, folder: &Path) -> std::io::Result<()> {
+        FileKind::NAMED.iter().try_for_each(|kind| std::fs::create_dir_all(folder.join(kind.folder())))?;
+        self.files().into_iter().try_for_each(|(name, bytes)| {
+            std::fs::create_dir_all(folder.join(&name).parent().unwrap())?;
+            std::fs::write(folder.join(&name), bytes)
+        })
     }
 }
 
@@ -236,16 +189,22 @@ impl Base {
 }
 
 /// Three copies in one case.
-pub struct Three<'c> {
+pub struct Three<'c, F = FaultProxy> {
     pub base: &'c Base,
-    pub behind: Behind<'c>,
+    pub behind: Behind<'c, F>,
     pub healthy: [Arc<MemoryFolder>; 2],
 }
 
 impl<'c> Three<'c> {
     /// All three hold the base; the one on the server is named first, so that it is asked first.
     pub fn new(base: &'c Base, server: &'c Server) -> Self {
-        let behind = server.behind_proxy();
+        Self::with(base, server.behind_proxy())
+    }
+}
+
+impl<'c, F: Front> Three<'c, F> {
+    /// The same with a place on the server that is there already, behind anything.
+    pub fn with(base: &'c Base, behind: Behind<'c, F>) -> Self {
         behind.plant(&base.files);
         Self { base, behind, healthy: base.healthy() }
     }
@@ -326,6 +285,20 @@ pub fn ensure(holds: bool, complaint: impl FnOnce() -> String) -> Result<(), Str
     if holds { Ok(()) } else { Err(complaint()) }
 }
 
+/// How many cases a usual run tries of one kind: enough to find what is broken at all, and of the first two more.
+pub fn sample_of(kind: Kind, of_the_first: usize, of_others: usize) -> usize {
+    if Kind::BOTH.contains(&kind) { of_the_first } else { of_others }
+}
+
+/// How often an undisturbed run asks what `fits`.
+pub fn asked_in_a_run(server: &Server, new_bytes: usize, fits: impl Fn(&testkit::proxy::Asked) -> bool) -> u64 {
+    let base = Base::new(new_bytes);
+    let three = Three::new(&base, server);
+    three.behind.proxy.forget_asked();
+    three.run(&LIMITS).unwrap();
+    three.behind.proxy.asked().iter().filter(|asked| fits(asked)).count() as u64
+}
+
 /// All cases, or a sample of them by the seed.
 pub fn chosen<T>(mut cases: Vec<T>, sample: usize, what: &str) -> Vec<T> {
     if std::env::var_os(EXHAUSTIVE).is_some_and(|value| value != "0") {
@@ -365,6 +338,30 @@ pub fn for_each_case<T: Debug + Sync>(
     println!("{what}: {} cases, {} complaints", cases.len(), complaints.len());
     assert!(complaints.is_empty(), "{what}: {} of {}:\n{}", complaints.len(), cases.len(), complaints.join("\n\n"));
 }
+
+/// Tests of one function for some kinds, side by side and named when they fail: those that speak HTTP, those of which
+/// a proxy understands nothing, and those whose process is the test's own.
+macro_rules! for_kinds {
+    ($run:path, over http) => {
+        crate::network::for_kinds!($run: rest Rest, s3 S3, apache Apache, sabre Sabre, nextcloud Nextcloud,
+            dropbox Dropbox, azure Azure, google Google, b2 B2, rclone Rclone);
+    };
+    ($run:path, over bytes) => {
+        crate::network::for_kinds!($run: sftp Sftp, rsync Rsync, proftpd Proftpd, pyftpdlib Pyftpdlib);
+    };
+    ($run:path, of files) => {
+        crate::network::for_kinds!($run: rest Rest, apache Apache, sabre Sabre, nextcloud Nextcloud,
+            sftp Sftp, rsync Rsync, proftpd Proftpd, pyftpdlib Pyftpdlib);
+    };
+    ($run:path: $($name:ident $kind:ident),*) => {
+        $(#[test]
+        fn $name() {
+            $run(crate::network::Kind::$kind);
+        })*
+    };
+}
+
+pub(crate) use for_kinds;
 
 /// One rule.
 pub fn only(rule: Rule) -> [Rule; 1] {

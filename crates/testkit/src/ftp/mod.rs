@@ -3,8 +3,10 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::certificate::{CertificateFiles, CertificateFlaw, make_certificate};
 use crate::components;
@@ -12,6 +14,11 @@ use crate::process::{Server, ServerPlan};
 
 const PROFTPD_SETTINGS: &str = include_str!("proftpd.conf");
 const PYFTPDLIB: &str = include_str!("server.py");
+/// Where data connections may be: below what systems give to those who ask for any port.
+const FIRST_DATA_PORT: u16 = 10_000;
+const DATA_PORTS: u16 = 64;
+/// Servers of different processes begin at different places among these.
+const DATA_PORT_PLACES: u32 = 300;
 /// What ProFTPD becomes when root starts it.
 const NOBODY: u32 = 65534;
 /// SHA-512 crypt of [`FtpServer::PASSWORD`].
@@ -38,6 +45,8 @@ pub struct FtpServer {
     pub certificates: CertificateFiles,
     /// The folder on disk where every account starts.
     pub data_dir: PathBuf,
+    /// Where it opens its data connections.
+    pub data_ports: Range<u16>,
     /// The process: to freeze, kill and start again.
     pub server: Server,
 }
@@ -73,24 +82,31 @@ impl FtpServer {
             std::os::unix::fs::chown(&data_dir, Some(NOBODY), Some(NOBODY))?;
         }
         let certificates = make_certificate(&folder, flaw)?;
+        let data_ports = data_ports();
+        let passive = format!("PassivePorts {} {}\n", data_ports.start, data_ports.end - 1);
+        let of_proftpd =
+            |more: &str| proftpd(component, &folder, &data_dir, &certificates, &format!("{passive}{more}"));
         let plan = match kind {
-            FtpKind::Pyftpdlib => pyftpdlib(component, &folder, &data_dir, &certificates)?,
-            FtpKind::Proftpd => proftpd(component, &folder, &data_dir, &certificates, "")?,
-            FtpKind::ProftpdWithNewestTls => {
-                proftpd(component, &folder, &data_dir, &certificates, "TLSProtocol TLSv1.3\n")?
-            }
-            FtpKind::ProftpdForPeople => {
-                let settings = "<Limit MLSD MLST>\n DenyAll\n</Limit>\nFactsAdvertise off\n";
-                proftpd(component, &folder, &data_dir, &certificates, settings)?
-            }
+            FtpKind::Pyftpdlib => pyftpdlib(component, &folder, &data_dir, &certificates, &data_ports)?,
+            FtpKind::Proftpd => of_proftpd("")?,
+            FtpKind::ProftpdWithNewestTls => of_proftpd("TLSProtocol TLSv1.3\n")?,
+            FtpKind::ProftpdForPeople => of_proftpd("<Limit MLSD MLST>\n DenyAll\n</Limit>\nFactsAdvertise off\n")?,
         };
-        Ok(Self { certificates, data_dir, server: Server::start(plan)? })
+        Ok(Self { certificates, data_dir, data_ports, server: Server::start(plan)? })
     }
 
     /// The address of a folder for one of the accounts.
     pub fn location(&self, user: &str, path: &str) -> String {
         format!("ftps://{user}@127.0.0.1:{}/{path}", self.server.port())
     }
+}
+
+/// Some ports in a row. Two servers that begin at the same place do not meet: each takes what is free among them.
+fn data_ports() -> Range<u16> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let place = std::process::id().wrapping_add(NUMBER.fetch_add(7, Ordering::Relaxed)) % DATA_PORT_PLACES;
+    let first = FIRST_DATA_PORT + u16::try_from(place).unwrap_or(0) * DATA_PORTS;
+    first..first + DATA_PORTS
 }
 
 fn proftpd(
@@ -131,11 +147,13 @@ fn pyftpdlib(
     folder: &Path,
     data_dir: &Path,
     certificates: &CertificateFiles,
+    data_ports: &Range<u16>,
 ) -> io::Result<ServerPlan> {
     let script = folder.join("server.py");
     std::fs::write(&script, PYFTPDLIB)?;
     let python = components::python().ok_or_else(|| io::Error::other("there is no Python"))?;
-    let rest = [library, data_dir, &certificates.certificate, &certificates.key].map(OsString::from);
+    let mut rest = [library, data_dir, &certificates.certificate, &certificates.key].map(OsString::from).to_vec();
+    rest.extend([data_ports.start, data_ports.end].map(|port| OsString::from(port.to_string())));
     let arguments = Box::new(move |port: u16| {
         let first: [OsString; 3] = ["-I".into(), script.clone().into(), port.to_string().into()];
         first.into_iter().chain(rest.iter().cloned()).collect()

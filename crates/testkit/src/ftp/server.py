@@ -1,7 +1,7 @@
-"""An FTP server with TLS on both connections: PORT LIBRARY FOLDER CERTIFICATE KEY."""
+"""An FTP server with TLS on both connections: PORT LIBRARY FOLDER CERTIFICATE KEY FIRST-DATA-PORT END."""
 import sys
 
-port, library, folder, certificate, key = sys.argv[1:]
+port, library, folder, certificate, key, first_data_port, end = sys.argv[1:]
 sys.path.insert(0, library)
 from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.handlers import TLS_FTPHandler
@@ -20,6 +20,7 @@ class Handler(TLS_FTPHandler):
     tls_control_required = True
     tls_data_required = True
     banner = "ready"
+    passive_ports = range(int(first_data_port), int(end))
 
 
 server = FTPServer(("127.0.0.1", int(port)), Handler)

@@ -15,7 +15,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use clock::{Clock, SystemClock};
-use rustix::process::{Pid, Signal};
+use rustix::process::Pid;
+pub use rustix::process::Signal;
 
 pub(crate) use keeper::Keeper;
 pub(crate) use run::collect;
@@ -54,6 +55,18 @@ pub fn is_running(pid: u32) -> bool {
     // The name in parentheses may hold anything, so the state is looked for behind the last one.
     let state = status.iter().rposition(|byte| *byte == b')').and_then(|at| status.get(at + 2));
     !matches!(state, None | Some(b'Z' | b'X'))
+}
+
+/// A process and all that it started and they started, the oldest first.
+pub fn family(pid: u32) -> Vec<u32> {
+    let mut all = vec![pid];
+    let mut at = 0;
+    while let Some(pid) = all.get(at) {
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        all.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        at += 1;
+    }
+    all
 }
 
 /// Sends a signal to one process by its pid; one that is gone is fine.

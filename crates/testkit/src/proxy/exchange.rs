@@ -70,12 +70,20 @@ pub(super) async fn end(mut client: TcpStream, upstream: Option<TcpStream>, how:
 }
 
 async fn exchange(client: &mut Client, shared: &Shared) -> io::Result<Outcome> {
-    let Some(head) = read_head(client).await? else { return Ok(Outcome::Closed) };
-    let (asked, fault) = shared.state().act_on(parse_request(&head)?);
+    let Some(mut known) = read_head(client).await? else { return Ok(Outcome::Closed) };
+    let mut asked = parse_request(&known)?;
+    let rest_bytes = asked.body_bytes - asked.question_bytes;
+    if asked.question_bytes > 0 {
+        let mut question = vec![0; usize::try_from(asked.question_bytes).unwrap_or(0)];
+        client.read_exact(&mut question).await?;
+        asked.question = String::from_utf8_lossy(&question).into_owned();
+        known.extend(question);
+    }
+    let (asked, fault) = shared.state().act_on(asked);
     if let Some(HttpFault::Answer { status, headers, body }) = &fault {
-        take_body(client, asked.body_bytes).await?;
+        take_body(client, rest_bytes).await?;
         let mut reply = Reply::made(*status, headers, body.as_bytes());
-        if asked.verb == Verb::Stat {
+        if asked.method == "HEAD" {
             reply.body.clear();
         }
         client.write_all(&reply.bytes()).await?;
@@ -83,7 +91,7 @@ async fn exchange(client: &mut Client, shared: &Shared) -> io::Result<Outcome> {
     }
     let mut upstream = TcpStream::connect(shared.upstream).await?;
     upstream.set_nodelay(true)?;
-    if let Some(how) = pass_request(client, &mut upstream, &head, &asked, fault.as_ref()).await? {
+    if let Some(how) = pass_request(client, &mut upstream, &known, rest_bytes, fault.as_ref()).await? {
         return Ok(Outcome::Broken(how, Some(upstream)));
     }
     let mut upstream = BufReader::new(upstream);
@@ -97,19 +105,19 @@ async fn exchange(client: &mut Client, shared: &Shared) -> io::Result<Outcome> {
 
 /// The reply as the client gets it.
 fn changed(shared: &Shared, asked: &Asked, fault: Option<&HttpFault>, reply: Reply) -> Reply {
-    let is_listing = asked.verb == Verb::List && reply.status == 200;
+    let is_listing = asked.verb == Verb::List && matches!(reply.status, 200 | 207);
     match fault {
         Some(HttpFault::AnswerInstead { status }) => Reply::made(*status, &[], b""),
-        Some(HttpFault::ShortBody) if asked.verb != Verb::Stat => {
+        Some(HttpFault::ShortBody) if asked.method != "HEAD" => {
             let body = reply.plain_body();
             reply.with_body(body.get(..body.len() / 2).unwrap_or_default().to_vec())
         }
         Some(HttpFault::Listing(lie)) if is_listing => {
             let state = shared.state();
-            lies::told(*lie, &reply, state.old_listings.get(&asked.target))
+            lies::told(*lie, &reply, state.old_listings.get(&asked.listing()))
         }
         None if is_listing => {
-            shared.state().listings.insert(asked.target.clone(), reply.plain_body());
+            shared.state().listings.insert(asked.listing(), reply.plain_body());
             reply
         }
         _ => reply,
@@ -120,15 +128,16 @@ async fn take_body(client: &mut Client, length: u64) -> io::Result<()> {
     tokio::io::copy(&mut client.take(length), &mut tokio::io::sink()).await.map(drop)
 }
 
-/// Passes a request on as it comes, up to where it breaks.
+/// Passes a request on, what is known of it and then the rest as it comes, up to where it breaks.
 async fn pass_request(
     client: &mut Client,
     upstream: &mut TcpStream,
-    head: &[u8],
-    asked: &Asked,
+    known: &[u8],
+    rest_bytes: u64,
     fault: Option<&HttpFault>,
 ) -> io::Result<Option<Break>> {
-    let length = head.len() as u64 + asked.body_bytes;
+    let known_bytes = known.len() as u64;
+    let length = known_bytes + rest_bytes;
     let mut pace = Pace::new(fault, |at: At| at.in_request(length));
     let mut passed = 0;
     loop {
@@ -137,11 +146,11 @@ async fn pass_request(
             Step::Done => return Ok(None),
             Step::Break(how) => return Ok(Some(how)),
         };
-        let head_left = head.get(usize::try_from(passed).unwrap_or(usize::MAX)..).unwrap_or_default();
-        let step = if head_left.is_empty() { step } else { step.min(head_left.len() as u64) };
+        let known_left = known.get(usize::try_from(passed).unwrap_or(usize::MAX)..).unwrap_or_default();
+        let step = if known_left.is_empty() { step } else { step.min(known_left.len() as u64) };
         let mut bytes = vec![0; usize::try_from(step).unwrap_or(0)];
-        match head_left.get(..bytes.len()) {
-            Some(of_head) if !head_left.is_empty() => bytes.copy_from_slice(of_head),
+        match known_left.get(..bytes.len()) {
+            Some(of_known) if !known_left.is_empty() => bytes.copy_from_slice(of_known),
             _ => {
                 let some = client.read(&mut bytes).await?;
                 if some == 0 {
@@ -153,7 +162,7 @@ async fn pass_request(
         passed += bytes.len() as u64;
         if upstream.write_all(&bytes).await.is_err() {
             // A server may answer and stop listening before it has everything: its answer counts.
-            take_body(client, length - passed).await?;
+            take_body(client, length - passed.max(known_bytes)).await?;
             return Ok(None);
         }
     }

@@ -1,4 +1,4 @@
-//! Listings that are not the truth, in the forms of both protocols.
+//! Listings that are not the truth, in the forms of all protocols.
 
 use super::rules::Lie;
 use super::wire::Reply;
@@ -34,17 +34,45 @@ fn shortened(body: &[u8], percent: u8) -> Vec<u8> {
         let closing = if inner.contains('{') && !kept.is_empty() && !kept.ends_with('}') { "}" } else { "" };
         return format!("[{kept}{closing}]").into_bytes();
     }
-    // S3: an honest page says how many it has, and an honest-looking one too.
-    let mut parts = text.split("<Contents>");
-    let head = parts.next().unwrap_or_default().to_owned();
-    let entries: Vec<&str> = parts.collect();
-    let Some((_, tail)) = entries.last().and_then(|last| last.split_once("</Contents>")) else {
-        return text.into_bytes();
-    };
-    let kept = entries.get(..kept(entries.len())).unwrap_or_default();
-    let kept: String = kept.iter().map(|entry| format!("<Contents>{entry}")).collect();
-    let kept = if kept.ends_with(tail) && !tail.is_empty() { kept.trim_end_matches(tail).to_owned() } else { kept };
-    format!("{head}{kept}{tail}").into_bytes()
+    if text.trim_start().starts_with('{') {
+        return shortened_pages(&text, percent).unwrap_or(text).into_bytes();
+    }
+    // An honest page of a bucket says how many it has, and an honest-looking one too; that of a folder begins with itself.
+    let forms = [("<Contents>", "</Contents>", 0), ("<Blob>", "</Blob>", 0)];
+    let folders = ["D", "d"].map(|space| (format!("<{space}:response"), format!("</{space}:response>"), 1));
+    let folders = folders.iter().map(|(open, close, itself)| (open.as_str(), close.as_str(), *itself));
+    for (open, close, always) in forms.into_iter().chain(folders) {
+        let entries = elements(&text, open, close);
+        let Some(last) = entries.last() else { continue };
+        let kept = always + kept(entries.len().saturating_sub(always));
+        let Some(first) = entries.get(kept) else { break };
+        let (head, tail) = (text.get(..first.start), text.get(last.end..));
+        return [head.unwrap_or_default(), tail.unwrap_or_default()].concat().into_bytes();
+    }
+    text.into_bytes()
+}
+
+/// A page in JSON: Google's, B2's or Dropbox's.
+fn shortened_pages(text: &str, percent: u8) -> Option<String> {
+    let mut page: serde_json::Value = serde_json::from_str(text).ok()?;
+    for list in ["items", "files", "entries"] {
+        if let Some(entries) = page.get_mut(list).and_then(|entries| entries.as_array_mut()) {
+            entries.truncate(entries.len() * usize::from(percent) / 100);
+        }
+    }
+    serde_json::to_string(&page).ok()
+}
+
+/// Where the elements are, from the beginning of `open` to the end of `close`.
+fn elements(text: &str, open: &str, close: &str) -> Vec<std::ops::Range<usize>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(start) = text.get(at..).and_then(|rest| rest.find(open)).map(|start| at + start) {
+        let Some(length) = text.get(start..).and_then(|rest| rest.find(close)) else { break };
+        at = start + length + close.len();
+        found.push(start..at);
+    }
+    found
 }
 
 #[cfg(test)]
@@ -56,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn listings_of_both_protocols_become_shorter_and_stay_well_formed() {
+    fn listings_of_all_protocols_become_shorter_and_stay_well_formed() {
         let rest = r#"[{"name":"a","size":1},{"name":"b","size":2},{"name":"c","size":3}]"#;
         assert_eq!(short(rest, 0), "[]");
         assert_eq!(short(rest, 34), r#"[{"name":"a","size":1}]"#);
@@ -67,5 +95,12 @@ mod tests {
         assert_eq!(short(s3, 50), "<L><N>1</N><Contents><Key>a</Key></Contents><M>f</M></L>");
         assert_eq!(short(s3, 100), s3);
         assert_eq!(short("<L><N>1</N></L>", 50), "<L><N>1</N></L>");
+        assert_eq!(short("<L><Blob>a</Blob><Blob>b</Blob></L>", 50), "<L><Blob>a</Blob></L>");
+        let folder =
+            |entries: &str| format!("<D:multistatus><D:response x>itself</D:response>{entries}</D:multistatus>");
+        let two = folder("<D:response>a</D:response><D:response>b</D:response>");
+        assert_eq!(short(&two, 50), folder("<D:response>a</D:response>"));
+        assert_eq!(short(&two, 0), folder(""));
+        assert_eq!(short(r#"{"files":[{"a":1},{"a":2}],"next":null}"#, 50), r#"{"files":[{"a":1}],"next":null}"#);
     }
 }

@@ -7,10 +7,11 @@
 //! can be told. Nothing in a request is changed: it may be signed.
 //!
 //! A [`Rule`] says which requests are meant and what happens to them; the first rule that fits acts. Which request of
-//! those that fit is counted, never timed. Without rules it is a wire.
+//! those that fit is counted, never timed. Without rules it is a wire. What is not HTTP goes through a [`Relay`].
 
 mod exchange;
 mod lies;
+mod relay;
 mod rules;
 mod wire;
 
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
+pub use relay::{Lane, RawFault, Relay, Way};
 pub use rules::{At, Break, HttpFault, Lie, Rule};
 
 use crate::faulty::Verb;
@@ -41,8 +43,29 @@ pub struct Asked {
     pub headers: Vec<String>,
     /// The length of its body.
     pub body_bytes: u64,
+    /// How much of that is a question in JSON.
+    question_bytes: u64,
+    /// That question.
+    question: String,
     /// True when a rule acted on it.
     pub troubled: bool,
+}
+
+impl Asked {
+    /// What the request is about, wherever its protocol says so.
+    fn words(&self) -> impl Iterator<Item = &str> {
+        let is_told = |line: &&String| {
+            let name = line.split(':').next().unwrap_or_default();
+            ["dropbox-api-arg", "x-bz-file-name"].iter().any(|known| name.eq_ignore_ascii_case(known))
+        };
+        let headers = self.headers.iter().filter(is_told).map(String::as_str);
+        [self.target.as_str(), self.question.as_str()].into_iter().chain(headers)
+    }
+
+    /// Tells one listing from another.
+    fn listing(&self) -> String {
+        format!("{}{}", self.target, self.question)
+    }
 }
 
 /// What connections share.

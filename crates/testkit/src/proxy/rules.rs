@@ -179,7 +179,8 @@ impl Rule {
     }
 
     pub(super) fn fits(&self, asked: &Asked) -> bool {
-        self.verb.is_none_or(|verb| verb == asked.verb) && self.kind.is_none_or(|kind| concerns(&asked.target, kind))
+        self.verb.is_none_or(|verb| verb == asked.verb)
+            && self.kind.is_none_or(|kind| asked.words().any(|words| concerns(words, kind)))
     }
 
     /// Whether the `number`th of those that fit is meant.
@@ -188,11 +189,11 @@ impl Rule {
     }
 }
 
-/// Paths of REST and S3 have the folder as a whole part; S3's listings have it in the query, encoded.
-fn concerns(target: &str, kind: FileKind) -> bool {
-    let decoded = target.replace("%2F", "/");
+/// Paths have the folder as a whole part; listings of buckets have it in the query, encoded, and some questions in JSON.
+fn concerns(words: &str, kind: FileKind) -> bool {
+    let decoded = words.replace("%2F", "/");
     let path = decoded.split('&').find(|part| part.starts_with("prefix=")).unwrap_or(&decoded);
-    path.split(['/', '?', '=']).any(|part| part == kind.folder())
+    path.split(['/', '?', '=', '"', ' ']).any(|part| part == kind.folder())
 }
 
 #[cfg(test)]
@@ -206,6 +207,7 @@ mod tests {
         assert!(concerns("/bucket/pre/index/abc", FileKind::Index));
         let listing = "/bucket/?encoding-type=url&list-type=2&prefix=pre%2Flocks%2F&max-keys=1";
         assert!(concerns(listing, FileKind::Lock));
+        assert!(concerns(r#"{"bucketId":"id-1","prefix":"pre/locks/"}"#, FileKind::Lock));
         assert!(!concerns(listing, FileKind::Key) && !concerns("/database/keys/", FileKind::Pack));
     }
 

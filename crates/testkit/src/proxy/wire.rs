@@ -12,6 +12,9 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 /// No reply in a test is longer.
 const REPLY_BYTES_MAX: usize = 512 << 20;
 
+/// A question in JSON that is longer is not looked into.
+const QUESTION_BYTES_MAX: u64 = 16 << 10;
+
 /// A whole reply.
 #[derive(Debug, Clone)]
 pub(super) struct Reply {
@@ -98,22 +101,75 @@ pub(super) fn parse_request(head: &[u8]) -> io::Result<Asked> {
         return Err(io::Error::other("the proxy passes on bodies of known length only"));
     }
     let body_bytes = header(&text, "content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
+    let is_of_one = header(&text, "depth").as_deref() == Some("0");
+    let is_json = header(&text, "content-type").is_some_and(|value| value.starts_with("application/json"));
+    // B2 takes its questions under any name.
+    let is_question = is_json || target.contains("/b2_list_");
+    let question_bytes = if is_question && body_bytes <= QUESTION_BYTES_MAX { body_bytes } else { 0 };
     let headers = lines.filter(|line| !line.is_empty()).map(str::to_owned).collect();
-    let verb = verb_of(&method, &target);
-    Ok(Asked { number: 0, verb, method, target, headers, body_bytes, troubled: false })
+    let verb = verb_of(&method, &target, is_of_one);
+    let question = String::new();
+    Ok(Asked { number: 0, verb, method, target, headers, body_bytes, question_bytes, question, troubled: false })
 }
 
-fn verb_of(method: &str, target: &str) -> Verb {
+/// What a request asks of the place, in the dialects of all kinds of servers.
+fn verb_of(method: &str, target: &str, is_of_one: bool) -> Verb {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if let Some(verb) = verb_of_call(path) {
+        return verb;
+    }
+    if path.contains("/storage/v1/b") {
+        return verb_of_google(method, path, query);
+    }
     match method {
         "POST" if query.contains("create=true") => Verb::Create,
+        "PUT" if query.contains("restype=container") => Verb::Create,
         // A bucket.
         "PUT" if path.trim_matches('/').split('/').count() < 2 => Verb::Create,
-        "POST" | "PUT" => Verb::Write,
+        "MKCOL" | "OPTIONS" => Verb::Create,
+        "POST" | "PUT" | "MOVE" => Verb::Write,
         "HEAD" => Verb::Stat,
+        "PROPFIND" if is_of_one => Verb::Stat,
+        "PROPFIND" => Verb::List,
         "DELETE" => Verb::Remove,
-        _ if path.ends_with('/') => Verb::List,
+        _ if path.ends_with('/') || ["comp=list", "max-keys="].iter().any(|word| query.contains(word)) => Verb::List,
         _ => Verb::Read,
+    }
+}
+
+/// B2 and Dropbox name what is asked for in the path; looking for the way in counts as making it.
+fn verb_of_call(path: &str) -> Option<Verb> {
+    if path == "/token" || path.ends_with("/oauth2/token") {
+        return Some(Verb::Create);
+    }
+    if let Some((_, call)) = path.split_once("/b2_") {
+        return Some(match call.split('/').next().unwrap_or_default() {
+            "list_file_names" => Verb::List,
+            "get_upload_url" | "upload_file" => Verb::Write,
+            "list_file_versions" | "delete_file_version" | "hide_file" => Verb::Remove,
+            _ => Verb::Create,
+        });
+    }
+    let call = path.strip_prefix("/2/files/")?;
+    Some(match call.split('/').next().unwrap_or_default() {
+        "list_folder" => Verb::List,
+        "upload" | "upload_session" => Verb::Write,
+        "download" => Verb::Read,
+        "get_metadata" => Verb::Stat,
+        "delete_v2" => Verb::Remove,
+        _ => Verb::Create,
+    })
+}
+
+fn verb_of_google(method: &str, path: &str, query: &str) -> Verb {
+    let is_of_object = path.contains("/o/");
+    match method {
+        "DELETE" => Verb::Remove,
+        "POST" | "PUT" if path.starts_with("/upload/") => Verb::Write,
+        "GET" if path.ends_with("/o") => Verb::List,
+        "GET" if is_of_object && query.contains("alt=media") => Verb::Read,
+        "GET" if is_of_object => Verb::Stat,
+        _ => Verb::Create,
     }
 }
 
@@ -196,12 +252,30 @@ mod tests {
             ("PUT", "/bucket/pre/config", Verb::Write),
             ("GET", "/repo/data/", Verb::List),
             ("GET", "/bucket/?list-type=2&prefix=pre%2Fdata%2F", Verb::List),
+            ("GET", "/bucket?delimiter=&max-keys=1000&prefix=pre%2Fdata%2F", Verb::List),
             ("GET", "/repo/config", Verb::Read),
             ("HEAD", "/repo/config", Verb::Stat),
             ("DELETE", "/repo/locks/abc", Verb::Remove),
+            ("MKCOL", "/a/data/", Verb::Create),
+            ("MOVE", "/a/data/abc-tmp", Verb::Write),
+            ("PUT", "/account/box/pre/config", Verb::Write),
+            ("PUT", "/account/box?restype=container", Verb::Create),
+            ("GET", "/account/box?restype=container&comp=list&prefix=pre%2F", Verb::List),
+            ("POST", "/token", Verb::Create),
+            ("POST", "/upload/storage/v1/b/box/o?uploadType=multipart", Verb::Write),
+            ("GET", "/storage/v1/b/box/o?prefix=pre%2Fdata", Verb::List),
+            ("GET", "/storage/v1/b/box/o/pre%2Fconfig?alt=media", Verb::Read),
+            ("GET", "/storage/v1/b/box/o/pre%2Fconfig?fields=name,size", Verb::Stat),
+            ("POST", "/b2api/v3/b2_list_file_names", Verb::List),
+            ("POST", "/b2api/v4/b2_upload_file/lane", Verb::Write),
+            ("GET", "/file/bucket/pre/config", Verb::Read),
+            ("POST", "/2/files/list_folder/continue", Verb::List),
+            ("POST", "/2/files/upload_session/finish", Verb::Write),
         ] {
-            assert_eq!(verb_of(method, target), verb, "{method} {target}");
+            assert_eq!(verb_of(method, target, false), verb, "{method} {target}");
         }
+        assert_eq!(verb_of("PROPFIND", "/a/data/", false), Verb::List);
+        assert_eq!(verb_of("PROPFIND", "/a/data/abc", true), Verb::Stat);
     }
 
     #[test]

@@ -33,7 +33,7 @@ def authorize(headers):
         raise refused(401, 'bad_auth_token', 'Invalid applicationKeyId')
     token = '4_test_' + os.urandom(12).hex()
     tokens[token] = True
-    storage = {'absoluteMinimumPartSize': 5000000, 'recommendedPartSize': 100000000, 'apiUrl': base, 'downloadUrl': base, 's3ApiUrl': base,
+    storage = {'absoluteMinimumPartSize': 5000000, 'recommendedPartSize': 100000000, 'apiUrl': here.base, 'downloadUrl': here.base, 's3ApiUrl': here.base,
                'infoType': 'storageApi', 'allowed': {'buckets': None, 'capabilities': permitted(), 'namePrefix': None}}
     return {'accountId': ACCOUNT, 'applicationKeyExpirationTimestamp': None, 'authorizationToken': token, 'apiInfo': {'storageApi': storage}}
 
@@ -154,7 +154,7 @@ def get_upload_url(question):
     in_bucket(question)
     lane, token = os.urandom(8).hex(), 'lane_' + os.urandom(12).hex()
     lanes[lane] = {'token': token, 'bucket': question['bucketId'], 'busy': threading.Lock()}
-    return {'bucketId': question['bucketId'], 'uploadUrl': '%s/b2api/v4/b2_upload_file/%s' % (base, lane), 'authorizationToken': token}
+    return {'bucketId': question['bucketId'], 'uploadUrl': '%s/b2api/v4/b2_upload_file/%s' % (here.base, lane), 'authorizationToken': token}
 
 
 def upload(headers, lane_name, body):

@@ -15,6 +15,7 @@ port, data = int(sys.argv[1]), os.path.abspath(sys.argv[2])
 control_file = os.path.join(os.path.dirname(data), 'control')
 lock = threading.RLock()
 base = 'http://127.0.0.1:%d' % port
+here = threading.local()
 
 
 class Refused(Exception):
@@ -80,6 +81,8 @@ class Door(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             return
         path, _, query = self.path.partition('?')
+        # Whoever came through something in between is sent that way again.
+        here.base = 'http://' + (self.headers.get('Host') or base[len('http://'):])
         try:
             status, headers, answer = answer_to(self, path, dict(urllib.parse.parse_qsl(query, keep_blank_values=True)), body)
         except Refused as refused:

@@ -48,7 +48,7 @@ def token(body):
             raise no('Invalid JWT Signature.')
         if claims['iss'] != account['client_email'] or not CLAIMS <= set(claims):
             raise no('Invalid JWT: wrong claims')
-        if claims['aud'] != base + '/token' or now + 300 < claims['iat'] or claims['exp'] < now or 3600 < claims['exp'] - claims['iat']:
+        if claims['aud'] != here.base + '/token' or now + 300 < claims['iat'] or claims['exp'] < now or 3600 < claims['exp'] - claims['iat']:
             raise no('Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe.')
     else:
         raise no('Invalid grant_type: %s' % form.get('grant_type'), 'unsupported_grant_type')
@@ -88,7 +88,7 @@ def described(bucket, name):
     path = os.path.join(folder(bucket), name)
     at, size = os.stat(path).st_mtime_ns, os.path.getsize(path)
     moment = time.strftime('%Y-%m-%dT%H:%M:%S.000Z', time.gmtime(at // 10**9))
-    link = '%s/download/storage/v1/b/%s/o/%s?generation=%d&alt=media' % (base, bucket, urllib.parse.quote(name, safe=''), at)
+    link = '%s/download/storage/v1/b/%s/o/%s?generation=%d&alt=media' % (here.base, bucket, urllib.parse.quote(name, safe=''), at)
     return {'kind': 'storage#object', 'name': name, 'bucket': bucket, 'generation': str(at), 'metageneration': '1', 'size': str(size),
             'md5Hash': md5_of(path), 'contentType': 'application/octet-stream', 'timeCreated': moment, 'updated': moment,
             'storageClass': 'STANDARD', 'mediaLink': link}
@@ -188,7 +188,7 @@ def upload(door, bucket, query, body):
     if door.command == 'POST':
         name = os.urandom(8).hex()
         sessions[name] = (json.loads(body or b'{}'), query, bytearray())
-        location = '%s/upload/storage/v1/b/%s/o?uploadType=resumable&upload_id=%s' % (base, bucket, name)
+        location = '%s/upload/storage/v1/b/%s/o?uploadType=resumable&upload_id=%s' % (here.base, bucket, name)
         return 200, {'Location': location, 'X-GUploader-UploadID': name}, b''
     about, first_query, content = sessions[query['upload_id']]
     told = re.fullmatch(r'bytes (?:(\d+)-\d+|\*)/(\d+|\*)', door.headers.get('Content-Range') or '')
