@@ -6,9 +6,12 @@
 
 mod command;
 mod dump;
+pub mod into;
 pub mod manifest;
+mod mysql;
 pub mod program;
 mod stdin;
 
 pub use command::Command;
+pub use mysql::{Mysql, MysqlLogin, MysqlOptions};
 pub use stdin::Stdin;

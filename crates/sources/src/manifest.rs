@@ -47,6 +47,21 @@ pub enum Kind {
     Mongodb,
 }
 
+impl Kind {
+    /// Its name in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Command => "command",
+            Kind::Mysql => "mysql",
+            Kind::Postgres => "postgres",
+            Kind::RedisRdb => "redis-rdb",
+            Kind::RedisKeys => "redis-keys",
+            Kind::Sqlite => "sqlite",
+            Kind::Mongodb => "mongodb",
+        }
+    }
+}
+
 impl Manifest {
     /// The manifest's text.
     ///

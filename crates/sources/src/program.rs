@@ -23,7 +23,6 @@ use command_fds::{CommandFdExt as _, FdMapping};
 use model::{ExposeSecret as _, Secret};
 
 pub use running::Running;
-#[allow(unused_imports)]
 pub(crate) use search::{find, version};
 use secret_file::SecretFile;
 

@@ -72,7 +72,9 @@ impl MariaDbServer {
         server.sql("DELETE FROM mysql.global_priv WHERE User = ''; FLUSH PRIVILEGES");
         let password = Self::PASSWORD.replace('\\', "\\\\").replace('\'', "''");
         server.sql(&format!("CREATE USER {}@'%' IDENTIFIED BY '{password}'", Self::USER));
-        server.sql(&format!("GRANT ALL ON *.* TO {}@'%' WITH GRANT OPTION", Self::USER));
+        for right in ["ALL ON *.*", "PROXY ON ''@'%'"] {
+            server.sql(&format!("GRANT {right} TO {}@'%' WITH GRANT OPTION", Self::USER));
+        }
         Ok(server)
     }
 
