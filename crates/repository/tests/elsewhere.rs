@@ -242,6 +242,21 @@ fn what_is_as_it_was_is_not_read_again() {
 }
 
 #[test]
+fn one_lane_reads_the_files_of_a_folder_in_the_order_of_their_names() {
+    let room = Room::new();
+    let repository = room.init(&["a"]);
+    let mut shelf = Shelf { lanes: 1, ..Shelf::new() };
+    let names = ["0", "1.a", "1.b", "2", "3", "4", "5"];
+    names.iter().for_each(|name| shelf.stream(name, &noise(3_000_000)));
+    let shelf = Arc::new(shelf);
+    back_up(&room, &repository, &shelf);
+    let opened: Vec<String> =
+        shelf.opened.lock().unwrap().iter().map(|path| String::from_utf8(path.clone()).unwrap()).collect();
+    assert_eq!(opened, names);
+    assert_eq!(shelf.most_open.load(Ordering::SeqCst), 1);
+}
+
+#[test]
 fn a_time_that_is_too_young_is_not_believed() {
     let room = Room::new();
     let repository = room.init(&["a"]);

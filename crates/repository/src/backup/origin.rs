@@ -28,7 +28,8 @@ pub trait Origin: Send + Sync + fmt::Debug {
     /// One that [`OriginError::is_of_one_entry`] costs this file alone, which is named and counted.
     fn open(&self, path: &[u8], entry: &Entry) -> Result<Box<dyn Read + Send>, OriginError>;
 
-    /// How many folders and files may be asked for at a time.
+    /// How many folders and files may be asked for at a time. With one, the files of a folder are read one after the
+    /// other in the order of their names, each to its end: so one stream can be given as several files.
     fn lanes(&self) -> usize {
         1
     }

@@ -40,7 +40,8 @@ impl Walk<'_> {
             let before = past.next_if(|node| node.name == entry.name);
             work.extend(self.origin_entry(bench, elsewhere, place, &path, entry, before, depth)?);
         }
-        // What is let in last begins first: files before folders.
+        // What is let in last begins first: files before folders, each in the order of their names.
+        work.reverse();
         work.sort_by_key(|work| matches!(work, Work::File(_)));
         self.let_in(elsewhere, work);
         self.settle_one(bench, folder)
