@@ -14,6 +14,9 @@ use url::Url;
 
 use crate::manifest::{Counts, Kind, Manifest};
 use crate::mysql::{self, MysqlLogin};
+use crate::postgres::{self, PostgresLogin};
+use crate::redis::{self, RedisLogin};
+use crate::sqlite;
 
 /// No more differences than this are named.
 const DIFFERENCES_SHOWN: usize = 10;
@@ -57,6 +60,12 @@ pub struct Target {
 enum Place {
     /// A database of it, or those that the dump names.
     Mysql { server: Server, database: Option<String> },
+    /// The same.
+    Postgres { server: Server, database: Option<String> },
+    /// The same; databases are numbers.
+    Redis { server: Server, database: Option<u64>, tls: bool },
+    /// A file.
+    Sqlite(PathBuf),
 }
 
 /// A server in an address.
@@ -110,6 +119,12 @@ impl Target {
     /// # Errors
     /// When it is none of these. The text shows no password.
     pub fn parse(address: &str) -> Result<Self, String> {
+        if let Some(path) = address.strip_prefix("sqlite:") {
+            return match path.trim_start_matches("//") {
+                "" => Err("`sqlite:` needs the path of a file".to_owned()),
+                path => Ok(Self { place: Place::Sqlite(PathBuf::from(path)), password: None }),
+            };
+        }
         let kinds = "`mysql://`, `postgres://`, `redis://` or `sqlite:`";
         let url = Url::parse(address)
             .map_err(|error| format!("the target is no address that begins with {kinds}: {error}"))?;
@@ -120,6 +135,12 @@ impl Target {
         let server = Server { host, port: url.port(), user: given(url.username()) };
         let place = match url.scheme() {
             "mysql" | "mariadb" => Place::Mysql { server, database },
+            "postgres" | "postgresql" => Place::Postgres { server, database },
+            "redis" | "rediss" => {
+                let number =
+                    database.map(|text| text.parse().map_err(|_| format!("`{text}` is no number of a database")));
+                Place::Redis { server, database: number.transpose()?, tls: url.scheme() == "rediss" }
+            }
             scheme => return Err(format!("nothing is restored into `{scheme}:`; a target begins with {kinds}")),
         };
         let password = url.password().and_then(given).map(Secret::from);
@@ -156,6 +177,31 @@ impl Target {
                 };
                 mysql::restore(&login, database.as_deref(), manifest, files, terms)
             }
+            (Place::Postgres { server, database }, Kind::Postgres) => {
+                let login = PostgresLogin {
+                    host: server.host.clone(),
+                    port: server.port,
+                    user: server.user.clone(),
+                    password: self.password.clone(),
+                    ca_certificate: terms.ca_certificate.clone(),
+                    programs: terms.programs.clone(),
+                };
+                postgres::restore(&login, database.as_deref(), manifest, files, terms)
+            }
+            (Place::Redis { server, database, tls }, Kind::RedisRdb | Kind::RedisKeys) => {
+                let login = RedisLogin {
+                    host: server.host.clone().unwrap_or_else(|| "localhost".to_owned()),
+                    port: server.port,
+                    socket: None,
+                    user: server.user.clone(),
+                    password: self.password.clone(),
+                    tls: *tls,
+                    ca_certificate: terms.ca_certificate.clone(),
+                };
+                let restore = if manifest.kind == Kind::RedisRdb { redis::restore_rdb } else { redis::restore_keys };
+                restore(&login, *database, manifest, files, terms)
+            }
+            (Place::Sqlite(path), Kind::Sqlite) => sqlite::restore(path, manifest, files, terms),
             (_, kind) => {
                 let cause = format!("the snapshot is of the kind `{}`", kind.name());
                 Err(IntoError::new("restore into", self.place.scheme(), cause))
@@ -168,6 +214,9 @@ impl Place {
     fn scheme(&self) -> &'static str {
         match self {
             Place::Mysql { .. } => "mysql",
+            Place::Postgres { .. } => "postgres",
+            Place::Redis { .. } => "redis",
+            Place::Sqlite(_) => "sqlite",
         }
     }
 }

@@ -8,10 +8,18 @@ mod command;
 mod dump;
 pub mod into;
 pub mod manifest;
+mod mongodb;
 mod mysql;
+mod postgres;
 pub mod program;
+mod redis;
+mod sqlite;
 mod stdin;
 
 pub use command::Command;
+pub use mongodb::{Mongodb, MongodbOptions};
 pub use mysql::{Mysql, MysqlLogin, MysqlOptions};
+pub use postgres::{Postgres, PostgresLogin, PostgresOptions};
+pub use redis::{Redis, RedisKeys, RedisKeysOptions, RedisLogin};
+pub use sqlite::Sqlite;
 pub use stdin::Stdin;

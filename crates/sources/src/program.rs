@@ -42,6 +42,7 @@ pub struct Program {
     folder: Option<PathBuf>,
     deadline: Option<Duration>,
     has_input: bool,
+    has_output: bool,
 }
 
 /// How a program failed.
@@ -74,6 +75,7 @@ impl Program {
             folder: None,
             deadline: None,
             has_input: false,
+            has_output: true,
         }
     }
 
@@ -151,6 +153,13 @@ impl Program {
         self
     }
 
+    /// What it writes to its standard output is of no use to anybody.
+    #[must_use]
+    pub fn without_output(mut self) -> Self {
+        self.has_output = false;
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors
@@ -163,7 +172,8 @@ impl Program {
             said: String::new(),
         };
         let mut command = Command::new(&self.path);
-        command.args(&self.arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(&self.arguments).stderr(Stdio::piped());
+        command.stdout(if self.has_output { Stdio::piped() } else { Stdio::null() });
         command.stdin(if self.has_input { Stdio::piped() } else { Stdio::null() });
         // Ctrl-C at the terminal is for us, and who belongs to the program can be ended together.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);

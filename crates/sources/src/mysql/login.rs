@@ -91,7 +91,7 @@ impl MysqlLogin {
     pub(crate) fn client(&self, database: Option<&str>) -> Result<Running, ProgramError> {
         // Without binary mode the client looks for commands of its own in the data.
         let words = ["--binary-mode", "--batch", "--skip-reconnect", "--max-allowed-packet=1G"];
-        let mut program = self.tool(&CLIENTS)?.arguments(words).with_input();
+        let mut program = self.tool(&CLIENTS)?.arguments(words).with_input().without_output();
         if let Some(database) = database {
             program = program.argument(format!("--database={database}"));
         }
