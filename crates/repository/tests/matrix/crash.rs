@@ -7,7 +7,7 @@ use clock::Clock as _;
 
 use model::Verdict;
 use testkit::oracles::{Judge, Panics, peak_memory_bytes};
-use testkit::{Fate, Lifeline, Random, seed};
+use testkit::{Asked, Fate, Lifeline, Random, seed};
 
 use crate::engine::Engine;
 use crate::is_exhaustive;
@@ -27,7 +27,7 @@ const MEMORY_BYTES_MAX: u64 = 1 << 30;
 
 /// Who dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Victim {
+pub(crate) enum Victim {
     /// The process, for all copies at once.
     Process,
     /// One copy, for this operation.
@@ -36,16 +36,23 @@ enum Victim {
 
 /// One place at which to die.
 #[derive(Debug, Clone)]
-struct Point {
-    victim: Victim,
-    fate: Fate,
+pub(crate) struct Point {
+    pub(crate) victim: Victim,
+    pub(crate) fate: Fate,
 }
 
-struct Trial<'a> {
-    stage: &'a Stage,
-    operation: &'static Operation,
-    judge: Judge<'a>,
-    seed: u64,
+impl Point {
+    /// Before an operation of this number, and behind it.
+    pub(crate) fn around(victim: Victim, number: u64) -> [Self; 2] {
+        [Fate::DiesBefore(number), Fate::DiesAfter(number)].map(|fate| Self { victim, fate })
+    }
+}
+
+pub(crate) struct Trial<'a> {
+    pub(crate) stage: &'a Stage,
+    pub(crate) operation: &'static Operation,
+    pub(crate) judge: Judge<'a>,
+    pub(crate) seed: u64,
 }
 
 impl Trial<'_> {
@@ -59,30 +66,30 @@ impl Trial<'_> {
     fn run(&self, victim: Victim, lifeline: &Lifeline) -> repository::Result<Told> {
         let end = (self.operation.run)(self.stage, self.places(victim, lifeline), self.stage.doomed());
         assert!(lifeline.wait_until_quiet(), "something never came back");
+        self.stage.fetch();
         end
     }
 
-    /// How much an undisturbed run asks; and that it is well.
-    fn undisturbed(&self, victim: Victim) -> u64 {
+    /// What an undisturbed run asks; and that it is well.
+    pub(crate) fn undisturbed(&self, victim: Victim) -> Vec<Asked> {
         self.stage.reset();
         let lifeline = Lifeline::new(Fate::Lives);
         let end = self.run(victim, &lifeline);
         let violations = converged(self.stage, self.operation, &end, &self.judge);
         assert!(violations.is_empty(), "undisturbed `{}`: {violations:#?}", self.operation.name);
-        lifeline.count()
+        lifeline.history()
     }
 
     fn all_points(&self) -> Vec<Point> {
         let victims = [Victim::Process, Victim::Copy(0), Victim::Copy(1), Victim::Copy(2)];
         let points = victims.into_iter().flat_map(|victim| {
-            let fates = |number| [Fate::DiesBefore(number), Fate::DiesAfter(number)];
-            (1..=self.undisturbed(victim)).flat_map(fates).map(move |fate| Point { victim, fate }).collect::<Vec<_>>()
+            self.undisturbed(victim).into_iter().flat_map(move |asked| Point::around(victim, asked.number))
         });
         points.collect()
     }
 
     /// Tries one point; gives what was violated.
-    fn try_at(&self, point: &Point) -> Vec<String> {
+    pub(crate) fn try_at(&self, point: &Point) -> Vec<String> {
         self.stage.reset();
         let lifeline = Lifeline::new(point.fate.clone());
         let started = self.stage.clock.monotonic();
@@ -91,6 +98,7 @@ impl Trial<'_> {
         violations.extend(gave_up(&lifeline));
         violations.extend(self.told_wrong(point, &lifeline, &end));
         let again = (self.operation.run)(self.stage, self.stage.plain(), self.stage.surroundings());
+        self.stage.fetch();
         violations.extend(converged(self.stage, self.operation, &again, &self.judge));
         let took = self.stage.clock.monotonic().saturating_sub(started);
         if took > OPERATION_LIMIT {
@@ -117,7 +125,7 @@ impl Trial<'_> {
         }
     }
 
-    fn describe(&self, point: &Point) -> String {
+    pub(crate) fn describe(&self, point: &Point) -> String {
         let lifeline = Lifeline::new(Fate::Lives);
         self.stage.reset();
         let _ = self.run(point.victim, &lifeline);
@@ -126,7 +134,7 @@ impl Trial<'_> {
     }
 
     /// Has restic judge all copies as this point leaves them.
-    fn restic_at(&self, point: &Point) -> Vec<String> {
+    pub(crate) fn restic_at(&self, point: &Point) -> Vec<String> {
         self.stage.reset();
         let end = self.run(point.victim, &Lifeline::new(point.fate.clone()));
         drop(end);
@@ -143,7 +151,7 @@ impl Trial<'_> {
     }
 }
 
-fn chosen(points: &[Point], count: usize, random: &mut Random) -> Vec<Point> {
+pub(crate) fn chosen(points: &[Point], count: usize, random: &mut Random) -> Vec<Point> {
     if is_exhaustive() || points.len() <= count {
         return points.to_vec();
     }

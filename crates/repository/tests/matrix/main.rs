@@ -3,6 +3,7 @@
 //! | room | what it tries |
 //! |---|---|
 //! | [`crash`] | the process dies before and after each operation on three copies; then one copy alone does |
+//! | [`places`] | the same where one copy lies on a real server, of every kind |
 //! | [`twice`] | the process that repeats a broken operation dies as well |
 //! | [`pairs`] | each operation begun while another one stands still at some moment |
 //! | [`beside_restic`] | the same with restic, in the middle of ours and ours in the middle of its |
@@ -16,12 +17,18 @@
 #[path = "../room/mod.rs"]
 mod room;
 
+#[path = "../network/kinds.rs"]
+mod kinds;
+#[path = "../network/servers.rs"]
+mod servers;
+
 mod beside_restic;
 mod crash;
 mod engine;
 mod operations;
 mod outcomes;
 mod pairs;
+mod places;
 mod sleepers;
 mod stage;
 mod table;

@@ -18,6 +18,7 @@ use repository::{CacheFolder, InitRequest, RecordsFolder, Repository, Surroundin
 use testkit::oracles::Acknowledged;
 use testkit::{Lifeline, Manifest, MemoryFolder, Random, manifest};
 
+use crate::kinds::{self, Real};
 use crate::room::{PASSWORD, Room};
 
 /// A process id that no kernel gives away: whoever has it is dead.
@@ -28,6 +29,9 @@ pub(crate) const OTHER_PASSWORD: &str = "battery staple";
 
 /// Longer than marked packs stay.
 const PAST_GRACE: Duration = Duration::from_secs(25 * 3600);
+
+/// What the place on a real server is called.
+const PLACE: &str = "place";
 
 /// The files of one copy.
 pub(crate) type Files = BTreeMap<FileName, Bytes>;
@@ -98,6 +102,8 @@ pub(crate) struct Stage {
     pub(crate) source: Arc<Manifest>,
     ground: Ground,
     state: [Files; 3],
+    /// Where the third copy lies instead, when it lies on a real server: what is in memory is then its image.
+    real: Option<Box<dyn Real>>,
 }
 
 impl Stage {
@@ -108,7 +114,7 @@ impl Stage {
         let behind = if ground == Ground::Marked { PAST_GRACE } else { Duration::ZERO };
         let clock = Arc::new(Later { system: SystemClock::new(), behind, ahead_seconds: AtomicU64::new(0) });
         let (source, state) = (Arc::default(), Default::default());
-        let mut stage = Self { room, copies, clock, acknowledged: Vec::new(), source, ground, state };
+        let mut stage = Self { room, copies, clock, acknowledged: Vec::new(), source, ground, state, real: None };
         stage.build(ground);
         stage.change_source(3);
         stage.keep();
@@ -205,8 +211,37 @@ impl Stage {
         &self.state[copy]
     }
 
+    /// The third copy lies on this server from the next [`Stage::reset`] on.
+    pub(crate) fn settle(&mut self, real: Box<dyn Real>) {
+        self.real = Some(real);
+    }
+
+    /// Lets the server go, for another stage.
+    pub(crate) fn leave(self) -> Option<Box<dyn Real>> {
+        self.real
+    }
+
+    /// What the third place is called.
+    pub(crate) fn third_place(&self) -> String {
+        self.plain()[2].place().to_owned()
+    }
+
+    /// Looks at what the server holds now.
+    pub(crate) fn fetch(&self) {
+        if let Some(real) = &self.real {
+            let named = |(path, bytes): (String, Vec<u8>)| (named(&path), Bytes::from(bytes));
+            self.copies[2].reset(real.files(PLACE).into_iter().map(named).collect());
+        }
+    }
+
     /// Back to the beginning, with a machine that remembers nothing.
     pub(crate) fn reset(&self) {
+        if let Some(real) = &self.real {
+            real.clear(PLACE);
+            if !self.state[2].is_empty() {
+                real.plant(PLACE, &self.state[2]);
+            }
+        }
         self.copies.iter().zip(&self.state).for_each(|(copy, files)| copy.reset(files.clone()));
         for entry in std::fs::read_dir(self.room.scratch.path()).unwrap().flatten() {
             if entry.file_name() != "source" {
@@ -217,18 +252,23 @@ impl Stage {
 
     /// The copies as they are.
     pub(crate) fn plain(&self) -> Vec<Arc<dyn Destination>> {
-        self.copies.iter().map(|copy| copy.clone() as _).collect()
+        let mut places: Vec<Arc<dyn Destination>> = self.copies.iter().map(|copy| copy.clone() as _).collect();
+        if let Some(real) = &self.real {
+            let _inside = self.room.runtime.enter();
+            places[2] = kinds::opened(&**real, PLACE);
+        }
+        places
     }
 
     /// The copies as a process with this life sees them.
     pub(crate) fn seen_by(&self, lifeline: &Lifeline) -> Vec<Arc<dyn Destination>> {
-        self.copies.iter().map(|copy| lifeline.to(copy.clone())).collect()
+        self.plain().into_iter().map(|place| lifeline.to(place)).collect()
     }
 
     /// The copies, one of which lives and dies on its own.
     pub(crate) fn with_one_seen_by(&self, number: usize, lifeline: &Lifeline) -> Vec<Arc<dyn Destination>> {
         let mut places = self.plain();
-        places[number] = lifeline.to(self.copies[number].clone());
+        places[number] = lifeline.to(places[number].clone());
         places
     }
 
@@ -253,6 +293,13 @@ impl Stage {
     pub(crate) fn open(&self, places: Vec<Arc<dyn Destination>>) -> Repository {
         Repository::open(places, &password(), self.surroundings()).unwrap()
     }
+}
+
+/// The name that a path inside a copy is.
+fn named(path: &str) -> FileName {
+    let kind = FileKind::NAMED.into_iter().find(|kind| path.split('/').next() == Some(kind.folder()));
+    let id = path.rsplit('/').next().and_then(|last| last.parse().ok());
+    kind.zip(id).map_or(FileName::CONFIG, |(kind, id)| FileName::new(kind, id))
 }
 
 pub(crate) fn password() -> Secret {

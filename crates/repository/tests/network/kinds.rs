@@ -183,6 +183,15 @@ pub trait Real: Send + Sync {
         plant_in(&folder, files);
     }
 
+    /// Takes everything away that is there.
+    fn clear(&self, name: &str) {
+        match self.folder(name).map(std::fs::remove_dir_all) {
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Some(removed) => removed.unwrap(),
+            None => clear_as_listed(self, name),
+        }
+    }
+
     /// Everything that is there under a name of the format.
     fn files(&self, name: &str) -> Found {
         let folder = self.folder(name).expect("a server without folders lists by itself");
@@ -232,41 +241,52 @@ fn plant_in(folder: &Path, files: &BTreeMap<FileName, Bytes>) {
 }
 
 /// A place as the product opens it, past every proxy.
-pub fn opened(real: &dyn Real, name: &str) -> Arc<dyn Destination> {
+pub fn opened<R: Real + ?Sized>(real: &R, name: &str) -> Arc<dyn Destination> {
     let (location, access) = real.way_in(name, &Direct);
     destinations::open(&location.parse().unwrap(), &access, &Limits::default()).unwrap()
 }
 
-fn with_runtime<T>(work: impl AsyncFnOnce() -> T) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(work())
+/// Works in a runtime of its own, whatever runtime the test is in.
+fn with_runtime<T: Send>(work: impl AsyncFnOnce() -> T + Send) -> T {
+    let run = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work());
+    std::thread::scope(|scope| scope.spawn(run).join().unwrap())
 }
 
 /// The bucket is there before anybody looks.
 fn with_bucket<R: Real>(real: R) -> R {
-    std::thread::scope(|scope| {
-        let made = scope.spawn(|| with_runtime(async || opened(&real, "first").create().await));
-        made.join().unwrap().unwrap();
-    });
+    with_runtime(async || opened(&real, "first").create().await).unwrap();
     real
 }
 
+async fn names_in(place: &dyn Destination) -> Vec<FileName> {
+    let mut names = vec![FileName::CONFIG];
+    for kind in FileKind::NAMED {
+        names.extend(place.list(kind).await.unwrap().into_iter().map(|listed| FileName::new(kind, listed.id)));
+    }
+    names
+}
+
 /// What the product's own client lists and reads: for stores that nobody else can look into.
-pub fn files_as_listed(real: &dyn Real, name: &str) -> Found {
-    let listed = async || {
+pub fn files_as_listed<R: Real + ?Sized>(real: &R, name: &str) -> Found {
+    with_runtime(async || {
         let place = opened(real, name);
-        let mut names = vec![FileName::CONFIG];
-        for kind in FileKind::NAMED {
-            names.extend(place.list(kind).await.unwrap().into_iter().map(|listed| FileName::new(kind, listed.id)));
-        }
         let mut found = Found::new();
-        for name in names {
+        for name in names_in(&*place).await {
             match place.read(name, Span::Whole).await {
                 Ok(bytes) => drop(found.insert(name.path(), bytes.to_vec())),
                 Err(fault) => assert_eq!(fault.kind, model::FaultKind::NotFound, "{fault}"),
             }
         }
         found
-    };
-    std::thread::scope(|scope| scope.spawn(|| with_runtime(listed)).join().unwrap())
+    })
+}
+
+/// The same taken away.
+fn clear_as_listed<R: Real + ?Sized>(real: &R, name: &str) {
+    with_runtime(async || {
+        let place = opened(real, name);
+        for name in names_in(&*place).await {
+            place.remove(name).await.unwrap();
+        }
+    });
 }
