@@ -30,6 +30,7 @@ mod site;
 mod temporary;
 mod tls;
 mod webdav;
+mod xml_error;
 
 use std::sync::Arc;
 
@@ -61,7 +62,7 @@ pub use rsync::RsyncFolder;
 pub use s3::S3Bucket;
 pub use settings::Settings;
 pub use sftp::SftpFolder;
-pub use site::Site;
+pub use site::{CostClass, Site};
 pub use webdav::WebdavFolder;
 
 /// No file of a repository is longer: places inside packs are 32-bit numbers.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clock::Clock;
 use model::Fault;
 
+use crate::s3::archive;
 use crate::{Destination, HotAndCold, Location, Pace, Settings, Terms, open_on};
 
 /// Where a copy lives, and what is set for that place.
@@ -18,7 +19,28 @@ pub struct Site {
     pub hot: Option<Box<Site>>,
 }
 
+/// What is set about the price of keeping and reading packs of data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CostClass {
+    /// The place's own word; none where nothing is set and its usual class counts.
+    pub storage_class: Option<String>,
+    /// Whether packs have to be asked for before they can be read.
+    pub is_archive: bool,
+    /// Whether everything else is kept a second time at a place that is hot.
+    pub has_hot_place: bool,
+}
+
 impl Site {
+    /// What is set about the price of keeping and reading packs of data there.
+    pub fn cost_class(&self) -> CostClass {
+        let storage_class = match self.location {
+            Location::S3(_) => self.settings.access.s3.storage_class.clone(),
+            _ => None,
+        };
+        let is_archive = storage_class.as_deref().is_some_and(archive::is_archive);
+        CostClass { storage_class, is_archive, has_hot_place: self.hot.is_some() }
+    }
+
     /// The copy there, with retries and limits around it; limits that change with the hour follow `clock`. Nothing is
     /// asked of the place yet.
     pub fn open(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Destination>, Fault> {

@@ -121,8 +121,13 @@ impl Session {
             retry_lock: self.global.retry_lock.unwrap_or(Duration::ZERO),
             queue_bytes: self.queue_bytes(),
             cache: self.cache(),
-            records: own_folder(environment::XDG_STATE, ".local/state").map(RecordsFolder::new),
+            records: self.records(),
         }
+    }
+
+    /// Where this machine remembers what it saw. A user without a home has no such place.
+    pub(crate) fn records(&self) -> Option<RecordsFolder> {
+        own_folder(environment::XDG_STATE, ".local/state").map(RecordsFolder::new)
     }
 
     /// Where to keep what makes the next command faster: `--cache-dir`, its variable, or the folder for caches of this

@@ -116,7 +116,9 @@ fn copies_that_are_behind_are_shown_and_brought_up_to_date() {
     let ground = Ground::with_copies(3);
     ground.on(3, &["backup", "source"]).expect_code(0);
     let status = ground.on(3, &["copies", "status"]).expect_code(0).text();
-    assert_eq!(status.matches("complete; not off-site").count(), 3, "{status}");
+    let complete = status.lines().filter(|line| line.contains("  complete  ") && line.ends_with("  here"));
+    assert_eq!(complete.count(), 3, "{status}");
+    assert_eq!(status.matches("  never  ").count(), 3, "{status}");
     assert!(status.contains("under-replicated"), "{status}");
     std::fs::write(ground.path("source/file"), "other content").unwrap();
     ground.on(2, &["backup", "source"]).expect_code(0);
@@ -128,6 +130,15 @@ fn copies_that_are_behind_are_shown_and_brought_up_to_date() {
     ground.on(3, &["copies"]).expect_code(0);
     let check = ground.call(&["-r", "3", "check", "--read-data"]).expect_code(0);
     assert!(check.text().contains("2 snapshots"), "{}", check.text());
+    let status = ground.on(3, &["copies", "status", "--json"]).expect_code(0).text();
+    let status: serde_json::Value = serde_json::from_str(status.lines().next().unwrap()).unwrap();
+    let verified = |copy: usize| &status["copies"][copy]["last_verified"];
+    assert!(verified(0).is_null() && verified(1).is_null(), "{status}");
+    assert_eq!(verified(2).as_str().unwrap().len(), "2026-11-22".len(), "{status}");
+    assert_eq!(
+        (&status["copies"][2]["packs_never_verified"], &status["copies"][2]["off_site"]),
+        (&0.into(), &false.into())
+    );
 }
 
 #[test]

@@ -76,6 +76,18 @@ fn a_probe_tells_what_each_place_permits_and_leaves_nothing_where_it_may_remove(
         }
     }
     assert_eq!((packs(&free), packs(&append_only)), (0, 2));
+    // It is remembered: the table of copies says so, and nobody is refused for it.
+    ground.call(&["-r", "1", "-r", &free_address, "-r", &append_address, "copies", "sync"]).expect_code(0);
+    let status = |more: &[&str]| {
+        let words = ["-r", "1", "-r", &free_address, "-r", &append_address, "copies", "status"];
+        ground.call(&[&words[..], more].concat()).expect_code(0).text()
+    };
+    let told: Value = serde_json::from_str(status(&["--json"]).lines().next().unwrap()).unwrap();
+    let append: Vec<&Value> = told["copies"].as_array().unwrap().iter().map(|copy| &copy["append_only"]).collect();
+    assert_eq!(append, [&Value::Bool(false), &Value::Bool(false), &Value::Bool(true)], "{told:#}");
+    let table = status(&[]);
+    let line = table.lines().find(|line| line.contains(&append_address)).unwrap();
+    assert!(line.contains("append-only") && table.matches("append-only").count() == 1, "{table}");
     // What the samples left is no damage to anybody.
     ground.call(&["-r", &append_address, "check", "--read-data"]).expect_code(0);
 }

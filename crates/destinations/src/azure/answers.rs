@@ -7,18 +7,7 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use crate::bucket::Page;
-
-/// An error in the server's own words.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct ServerError {
-    /// The word that programs branch on.
-    #[serde(default)]
-    pub(crate) code: String,
-    /// The words for people.
-    #[serde(default)]
-    pub(crate) message: String,
-}
+use crate::xml_error::ServerError;
 
 #[derive(Deserialize)]
 enum Answer {
@@ -154,7 +143,10 @@ mod tests {
     #[test]
     fn errors_are_read_and_the_rest_is_not() {
         let xml = "\u{feff}<?xml version=\"1.0\"?><Error><Code>BlobNotFound</Code><Message>gone</Message></Error>";
-        assert_eq!(parse_error(xml), ServerError { code: "BlobNotFound".to_owned(), message: "gone".to_owned() });
+        assert_eq!(
+            parse_error(xml),
+            ServerError { code: "BlobNotFound".to_owned(), message: "gone".to_owned(), ..ServerError::default() }
+        );
         assert_eq!(parse_error("<html/>"), ServerError::default());
     }
 }

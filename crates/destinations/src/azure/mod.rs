@@ -18,10 +18,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
 use reqwest::{Method, Request, Response, StatusCode, Url};
 
-use self::answers::ServerError;
 use self::signing::Credential;
 use crate::bucket::{self, Keys, Page};
 use crate::http::{self, HttpClient, Matter, Refusal};
+use crate::xml_error::ServerError;
 use crate::{Access, AzureAccess, BucketPlace, Destination, Limits, Listed, Span};
 
 const VERSION: (HeaderName, HeaderValue) =
@@ -246,5 +246,5 @@ fn error_of(refusal: &Refusal) -> ServerError {
         return error;
     }
     let code = refusal.headers.get(ERROR_CODE).and_then(|value| value.to_str().ok());
-    ServerError { code: code.unwrap_or_default().to_owned(), message: String::new() }
+    ServerError { code: code.unwrap_or_default().to_owned(), ..ServerError::default() }
 }

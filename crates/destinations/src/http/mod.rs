@@ -373,7 +373,7 @@ fn shown_origin(url: &Url) -> String {
 }
 
 /// The first words of a server's explanation, fit for one line; nothing when it is a page.
-fn reason(body: &str) -> String {
+pub(crate) fn reason(body: &str) -> String {
     let text = body.trim_start_matches('\u{feff}').trim();
     if text.starts_with('<') {
         return String::new();

@@ -3,35 +3,14 @@
 //! A page counts only when its root is a listing and it says whether more follows. A server that answers 200 with an
 //! error in the body (they do, under load), or a page that was cut, must never be taken for a listing that ended.
 //!
-//! Nothing else of this crate is used here: fuzzing takes this file alone.
+//! Hardly anything else of this crate is used here: fuzzing takes this file and little more.
 
 use model::FaultKind;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-/// One page of a listing.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Page {
-    /// Keys and sizes.
-    pub(crate) objects: Vec<(String, u64)>,
-    /// Where the next page begins; none after the last one.
-    pub(crate) next: Option<String>,
-}
-
-/// An error in the server's own words.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct ServerError {
-    /// The word that programs branch on.
-    #[serde(default)]
-    pub(crate) code: String,
-    /// The words for people.
-    #[serde(default)]
-    pub(crate) message: String,
-    /// Where the bucket lives, when that is the trouble.
-    #[serde(default)]
-    pub(crate) region: String,
-}
+use crate::bucket::Page;
+use crate::xml_error::ServerError;
 
 /// Why a page does not count.
 #[derive(Debug, PartialEq, Eq)]

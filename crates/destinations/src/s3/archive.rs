@@ -17,6 +17,11 @@ const RESTORE_DAYS: usize = 7;
 const RESTORATION: HeaderName = HeaderName::from_static("x-amz-restore");
 const ARCHIVE_STATUS: HeaderName = HeaderName::from_static("x-amz-archive-status");
 
+/// True for a class from which an object has to be asked for.
+pub(crate) fn is_archive(class: &str) -> bool {
+    ARCHIVES.contains(&class)
+}
+
 /// A class is a word in capitals; which words there are, each server says for itself.
 pub(super) fn storage_class(word: &str) -> Result<HeaderValue, &'static str> {
     let is_word = word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
@@ -27,7 +32,7 @@ pub(super) fn storage_class(word: &str) -> Result<HeaderValue, &'static str> {
 /// The request that makes an archived object readable, where objects may be archived: because we put them there, or
 /// because it was set how they are to be asked for.
 pub(super) fn restoration(access: &S3Access) -> Option<Bytes> {
-    let archives = access.storage_class.as_deref().is_some_and(|class| ARCHIVES.contains(&class));
+    let archives = access.storage_class.as_deref().is_some_and(is_archive);
     let is_set = access.restore_days != 0 || access.restore_tier.is_some();
     (archives || is_set).then(|| {
         let days = if access.restore_days == 0 { RESTORE_DAYS } else { access.restore_days };
@@ -67,7 +72,7 @@ impl S3Bucket {
 /// What the headers of an object say of its archive: its class, the state of its restoration, and, for a class that moves
 /// objects by itself, whether it has archived this one.
 fn warmth(class: Option<&str>, restoration: Option<&str>, archived: Option<&str>) -> Warmth {
-    let lies_in_archive = class.is_some_and(|class| ARCHIVES.contains(&class)) || archived.is_some();
+    let lies_in_archive = class.is_some_and(is_archive) || archived.is_some();
     match restoration {
         _ if !lies_in_archive => Warmth::Warm,
         Some(state) if state.contains("ongoing-request=\"true\"") => Warmth::Warming,

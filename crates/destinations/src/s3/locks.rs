@@ -11,9 +11,9 @@ use percent_encoding::utf8_percent_encode;
 use reqwest::header::HeaderName;
 use reqwest::{Method, StatusCode};
 
-use super::{IN_QUERY, Outgoing, S3Bucket, fit_to_show, hash};
+use super::{IN_QUERY, Outgoing, S3Bucket, hash};
 use crate::S3Access;
-use crate::http::Matter;
+use crate::http::{self, Matter};
 
 /// Nobody wants to wait longer for a slip of the pen to pass.
 const LOCK_DAYS_MAX: u32 = 3653;
@@ -51,7 +51,7 @@ impl S3Bucket {
             };
             let text = |name| head.headers().get(name).and_then(|value| value.to_str().ok());
             let query = text(VERSION).map(|version| format!("versionId={}", utf8_percent_encode(version, IN_QUERY)));
-            let until = text(LOCKED_UNTIL).map(fit_to_show);
+            let until = text(LOCKED_UNTIL).map(http::reason);
             if let Err(refusal) =
                 self.ask(matter, Method::DELETE, key, Outgoing { query, ..Outgoing::default() }).await?
             {

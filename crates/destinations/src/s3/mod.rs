@@ -6,7 +6,7 @@
 //! what the name says, at no cost to us. Signing is left to `reqsign`, the requests are five.
 
 mod answers;
-mod archive;
+pub(crate) mod archive;
 mod locks;
 
 use async_trait::async_trait;
@@ -23,9 +23,10 @@ use reqwest::header::{ETAG, HOST, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE}
 use reqwest::{Method, Response, StatusCode, Url};
 use sha2::{Digest as _, Sha256};
 
-use self::answers::{NoPage, ServerError};
+use self::answers::NoPage;
 use self::archive::{restoration, storage_class};
 use self::locks::{ObjectLock, object_lock};
+use crate::bucket::{self, Keys, Page};
 use crate::http::{self, HttpClient, Matter, Refusal};
 use crate::{Access, Destination, Limits, Listed, S3Location, Span, Warmth};
 
@@ -34,8 +35,6 @@ const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 const IN_QUERY: &AsciiSet = &IN_PATH.add(b'/');
 /// A page has 1,000 objects of some hundred bytes each.
 const PAGE_LIMIT_BYTES: u64 = 16 << 20;
-/// A hundred million files: more than any copy has, so that a server cannot keep us turning pages for ever.
-const PAGES_LIMIT: usize = 100_000;
 const REGION_WITHOUT_NAME: &str = "us-east-1";
 const AMAZON_DOMAIN: &str = "amazonaws.com";
 const PAYLOAD_HASH: HeaderName = HeaderName::from_static("x-amz-content-sha256");
@@ -49,8 +48,7 @@ pub struct S3Bucket {
     http: HttpClient,
     /// The URL of the bucket itself, with a slash at the end.
     bucket: Url,
-    /// What precedes our names: empty, or with a slash at the end.
-    prefix: String,
+    keys: Keys,
     region: String,
     is_amazon: bool,
     /// For packs of data; the bucket's usual one otherwise.
@@ -99,7 +97,6 @@ impl S3Bucket {
             session_token: access.s3.session_token.as_ref().map(|token| token.expose_secret().to_owned()),
             expires_in: None,
         };
-        let prefix = if location.prefix.is_empty() { String::new() } else { format!("{}/", location.prefix) };
         let signer = RequestSigner::new("s3", &region);
         let storage_class = access.s3.storage_class.as_deref().map(storage_class).transpose().map_err(misconfigured)?;
         let restoration = restoration(&access.s3);
@@ -108,7 +105,7 @@ impl S3Bucket {
         Ok(Self {
             http,
             bucket,
-            prefix,
+            keys: Keys::below(&location.prefix),
             region,
             is_amazon,
             storage_class,
@@ -177,9 +174,10 @@ impl S3Bucket {
         let region = told.or(Some(error.region.as_str()).filter(|region| !region.is_empty()));
         if let Some(region) = region.filter(|region| *region != self.region) {
             fault.kind = FaultKind::Misconfigured;
-            fault.cause = format!("the bucket lives in the region `{}`, not in `{}`", fit_to_show(region), self.region);
+            fault.cause =
+                format!("the bucket lives in the region `{}`, not in `{}`", http::reason(region), self.region);
         } else if !error.code.is_empty() {
-            fault.cause = format!("{}: {}", fault.cause, words_of(&error));
+            fault.cause = format!("{}: {}", fault.cause, http::words_of(&error.code, &error.message));
         }
         fault
     }
@@ -189,13 +187,7 @@ impl S3Bucket {
     }
 
     /// One page of what is below `below`, from `token` on.
-    async fn page(
-        &self,
-        matter: &Matter,
-        below: &str,
-        token: Option<&str>,
-        most: Option<u32>,
-    ) -> Result<answers::Page, Fault> {
+    async fn page(&self, matter: &Matter, below: &str, token: Option<&str>, most: Option<u32>) -> Result<Page, Fault> {
         let mut query = format!("encoding-type=url&list-type=2&prefix={}", utf8_percent_encode(below, IN_QUERY));
         if let Some(most) = most {
             query.push_str(&format!("&max-keys={most}"));
@@ -212,7 +204,7 @@ impl S3Bucket {
             NoPage::Malformed(why) => self.http.fault(FaultKind::Damaged, matter, why),
             NoPage::Error(error) => {
                 let kind = answers::kind_of_code(&error.code).unwrap_or(FaultKind::Failing);
-                self.http.fault(kind, matter, words_of(&error))
+                self.http.fault(kind, matter, http::words_of(&error.code, &error.message))
             }
         })
     }
@@ -257,8 +249,9 @@ impl S3Bucket {
 
     /// Stores the config where none is. Servers that cannot promise that by themselves have been asked just before.
     async fn write_config(&self, matter: &Matter, bytes: Bytes) -> Result<(), Fault> {
+        let taken = self.http.fault(FaultKind::Exists, matter, "another config file is there");
         match self.read(FileName::CONFIG, Span::Whole).await {
-            Ok(stored) => return self.compare_config(matter, &stored, &bytes),
+            Ok(stored) => return if stored == bytes { Ok(()) } else { Err(taken) },
             Err(fault) if fault.kind == FaultKind::NotFound => {}
             Err(fault) => return Err(Fault { action: "write", ..fault }),
         }
@@ -266,8 +259,7 @@ impl S3Bucket {
         match self.put(matter, FileName::CONFIG, bytes.clone(), only_new).await? {
             Ok(()) => Ok(()),
             Err(refusal) if refusal.status == StatusCode::PRECONDITION_FAILED => {
-                let stored = self.read(FileName::CONFIG, Span::Whole).await?;
-                self.compare_config(matter, &stored, &bytes)
+                bucket::settle_taken(self, FileName::CONFIG, &bytes, taken).await
             }
             Err(refusal) if refusal.status == StatusCode::NOT_IMPLEMENTED => {
                 let stored = self.put(matter, FileName::CONFIG, bytes, None).await?;
@@ -277,22 +269,8 @@ impl S3Bucket {
         }
     }
 
-    fn compare_config(&self, matter: &Matter, stored: &Bytes, bytes: &Bytes) -> Result<(), Fault> {
-        if stored == bytes {
-            return Ok(());
-        }
-        Err(self.http.fault(FaultKind::Exists, matter, "another config file is there"))
-    }
-
     fn key(&self, name: FileName) -> String {
-        format!("{}{}", self.prefix, name.path())
-    }
-
-    /// The id that a key below the folder of `kind` stands for, when it is the key that we would use for it.
-    fn id_of(&self, kind: FileKind, key: &str) -> Option<Id> {
-        let (_, last) = key.rsplit_once('/')?;
-        let id = last.parse().ok()?;
-        (self.key(FileName::new(kind, id)) == key).then_some(id)
+        self.keys.of(name)
     }
 }
 
@@ -305,7 +283,7 @@ impl Destination for S3Bucket {
     async fn create(&self) -> Result<(), Fault> {
         // Folders are not a thing here; only the bucket may be missing.
         let matter = Matter::new("create", "");
-        match self.page(&matter, &self.prefix, None, Some(1)).await {
+        match self.page(&matter, self.keys.prefix(), None, Some(1)).await {
             Ok(_) => Ok(()),
             Err(fault) if fault.kind == FaultKind::NotFound => self.make_bucket(&matter).await,
             Err(fault) => Err(fault),
@@ -314,33 +292,10 @@ impl Destination for S3Bucket {
 
     /// A bucket without the folder is an empty listing: S3 cannot tell the two apart. A missing bucket is a fault.
     async fn list(&self, kind: FileKind) -> Result<Vec<Listed>, Fault> {
-        let matter = Matter::new("list", kind.folder());
-        if kind == FileKind::Config {
-            return Err(self.http.fault(FaultKind::Refused, &matter, "the config file has no folder to list"));
-        }
-        let below = format!("{}{}/", self.prefix, kind.folder());
-        let mut found = Vec::new();
-        let mut token: Option<String> = None;
-        for _ in 0..PAGES_LIMIT {
-            let page = self.page(&matter, &below, token.as_deref(), None).await?;
-            let known = page.objects.iter().filter_map(|(key, size)| {
-                let id = self.id_of(kind, key)?;
-                Some(Listed { id, size: *size })
-            });
-            found.extend(known);
-            match page.next {
-                None => {
-                    found.sort_unstable();
-                    found.dedup_by_key(|listed| listed.id);
-                    return Ok(found);
-                }
-                Some(next) if Some(&next) == token.as_ref() => {
-                    return Err(self.http.fault(FaultKind::Damaged, &matter, "the listing does not go on"));
-                }
-                Some(next) => token = Some(next),
-            }
-        }
-        Err(self.http.fault(FaultKind::Damaged, &matter, format!("the listing has more than {PAGES_LIMIT} pages")))
+        let page = |matter, below: String, token: Option<String>| async move {
+            self.page(&matter, &below, token.as_deref(), None).await
+        };
+        self.keys.list(&self.http, kind, page).await
     }
 
     async fn stat(&self, name: FileName) -> Result<u64, Fault> {
@@ -423,19 +378,6 @@ fn region_of(host: &str) -> Option<&str> {
     let region = before.strip_prefix("s3.").or_else(|| before.strip_prefix("s3-"))?;
     let region = region.strip_prefix("dualstack.").unwrap_or(region);
     (!region.is_empty() && !region.contains('.')).then_some(region)
-}
-
-fn words_of(error: &ServerError) -> String {
-    if error.message.is_empty() {
-        format!("`{}`", fit_to_show(&error.code))
-    } else {
-        format!("`{}`, {}", fit_to_show(&error.code), fit_to_show(&error.message))
-    }
-}
-
-/// A server's word, short and on one line.
-fn fit_to_show(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
 #[cfg(test)]

@@ -8,12 +8,14 @@
 //! | room | what it remembers |
 //! |---|---|
 //! | [`listed`] | how many files of each kind a copy listed last, so that a listing that lost some is noticed |
+//! | [`places`] | what a probe found that may be done at a place |
 //! | [`read`] | when the packs of a copy were last read and found sound |
 //! | `aside` | wrong bytes that were replaced on a copy, and files that a repair replaced |
 //! | [`verified`] | snapshots that were found whole, byte by byte |
 
 pub(crate) mod aside;
 pub mod listed;
+pub mod places;
 pub mod read;
 pub mod verified;
 

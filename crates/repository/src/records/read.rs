@@ -53,6 +53,17 @@ impl LastRead {
     }
 }
 
+/// How far some packs were read and found sound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Readings {
+    /// The last day on which one of them was.
+    pub newest: Option<Day>,
+    /// The day since which each of them was that was at all.
+    pub oldest: Option<Day>,
+    /// How many never were.
+    pub never: u64,
+}
+
 /// What is known of the packs of one copy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadLog {
@@ -63,6 +74,21 @@ impl ReadLog {
     /// What is known of a pack; none where it was not seen before.
     pub fn get(&self, pack: &Id) -> Option<LastRead> {
         self.packs.get(pack).copied()
+    }
+
+    /// How far these packs of the copy were read and found sound.
+    pub fn readings<'a>(&self, packs: impl Iterator<Item = &'a Id>) -> Readings {
+        let mut readings = Readings::default();
+        for pack in packs {
+            match self.get(pack) {
+                Some(LastRead::Sound(day)) => {
+                    readings.newest = Some(readings.newest.map_or(day, |newest| newest.max(day)));
+                    readings.oldest = Some(readings.oldest.map_or(day, |oldest| oldest.min(day)));
+                }
+                _ => readings.never += 1,
+            }
+        }
+        readings
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {
@@ -176,6 +202,10 @@ mod tests {
         assert_eq!(log.get(&id(1)), Some(LastRead::Sound(20_000)));
         assert_eq!(log.get(&id(2)), Some(LastRead::OnlySeen(20_000)));
         assert_eq!(log.get(&id(3)), Some(LastRead::OnlySeen(0)));
+        let readings = |log: &ReadLog| log.readings([id(1), id(2), id(9)].iter());
+        assert_eq!(readings(&log), Readings { newest: Some(20_000), oldest: Some(20_000), never: 2 });
+        log.update(&PacksSeen { there: &[id(1), id(2), id(3)], sound: &[id(2)], bad: &[id(3)] }, 20_003);
+        assert_eq!(readings(&log), Readings { newest: Some(20_003), oldest: Some(20_000), never: 1 });
         log.update(&PacksSeen { there: &[id(2), id(4)], sound: &[id(2)], bad: &[] }, 20_001);
         assert_eq!((log.get(&id(1)), log.get(&id(2))), (None, Some(LastRead::Sound(20_001))));
         assert_eq!(log.get(&id(4)), Some(LastRead::OnlySeen(20_001)));

@@ -21,7 +21,7 @@ use super::exchange::end;
 use super::rules::Break;
 
 const PIECE_BYTES: usize = 16 << 10;
-/// A slow direction moves something this often.
+/// A slow direction moves what it has moved in this time, or less.
 const SLOW_STEP_MILLISECONDS: u64 = 50;
 
 /// In which direction bytes go.
@@ -216,6 +216,10 @@ impl State {
         self.passed.get(lane as usize).and_then(|ways| ways.get(way as usize)).copied().unwrap_or(0)
     }
 
+    fn bytes_per_second(&self) -> Option<u64> {
+        if let Some(RawFault::Slow { bytes_per_second }) = self.fault { Some(bytes_per_second) } else { None }
+    }
+
     fn count(&mut self, lane: Lane, way: Way, bytes: u64) {
         if let Some(passed) = self.passed.get_mut(lane as usize).and_then(|ways| ways.get_mut(way as usize)) {
             *passed += bytes;
@@ -291,7 +295,8 @@ async fn carry(
 ) -> Result<(), Option<Break>> {
     let mut piece = vec![0; PIECE_BYTES];
     loop {
-        let step = step_bytes(shared.state().fault);
+        let slow = shared.state().bytes_per_second();
+        let step = slow.map_or(PIECE_BYTES, step_bytes);
         let length = match piece.get_mut(..step) {
             Some(room) => from.read(room).await.map_err(|_| None)?,
             None => 0,
@@ -300,8 +305,9 @@ async fn carry(
             let _ = to.shutdown().await;
             return Ok(());
         }
-        if step < PIECE_BYTES {
-            tokio::time::sleep(Duration::from_millis(SLOW_STEP_MILLISECONDS)).await;
+        if let Some(bytes_per_second) = slow {
+            let milliseconds = (length as u64).saturating_mul(1000) / bytes_per_second.max(1);
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
         }
         let (may, act) = shared.state().take(lane, way, length as u64);
         let all = piece.get(..length).unwrap_or_default();
@@ -323,10 +329,9 @@ async fn carry(
     }
 }
 
-/// How much is taken at one time.
-fn step_bytes(fault: Option<RawFault>) -> usize {
-    let Some(RawFault::Slow { bytes_per_second }) = fault else { return PIECE_BYTES };
-    usize::try_from(bytes_per_second * SLOW_STEP_MILLISECONDS / 1000).unwrap_or(PIECE_BYTES).clamp(1, PIECE_BYTES - 1)
+/// How much of a slow direction is taken at one time.
+fn step_bytes(bytes_per_second: u64) -> usize {
+    usize::try_from(bytes_per_second * SLOW_STEP_MILLISECONDS / 1000).unwrap_or(PIECE_BYTES).clamp(1, PIECE_BYTES)
 }
 
 #[cfg(test)]

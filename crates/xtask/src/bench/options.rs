@@ -20,8 +20,8 @@ usage: cargo xtask bench [options]
   --blobs N          how many blobs BLOBS has (default 1000000)
   --growth LIST      millions of empty files of GROWTH (default 1,3,10); what does not fit is left out
   --rounds N         how often each tool does everything (default 3)
-  --tools LIST       of triplicate,fastest,restic,rustic,borg (default all that are there)
-  --places LIST      of local,rest,far,s3 (default local)
+  --tools LIST       of triplicate,fastest,restic,rustic,borg,rclone (default all that are there)
+  --places LIST      of local,rest,far,s3,far-s3,sftp,far-sftp (default local)
   --steps LIST       of first,unchanged,restore,check,changed,three,three-by-copy,stages (default all but three-by-copy)
   --skip LIST        steps to leave out; `three:rustic` leaves one out for one tool
   --once LIST        steps of the first round only, in the same form

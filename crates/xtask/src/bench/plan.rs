@@ -21,6 +21,7 @@ pub(super) fn steps(options: &Options, place: Place, kind: CorpusKind, tool: Too
         CorpusKind::Big | CorpusKind::Text | CorpusKind::Tree => steps_of(tool, place, kind == CorpusKind::Text),
         // rustic takes minutes to build its tables for each file; who wants to see it names it.
         CorpusKind::Many | CorpusKind::Growth if tool == ToolKind::Rustic && !is_named => Vec::new(),
+        _ if tool == ToolKind::Rclone => Vec::new(),
         CorpusKind::Many if !matches!(tool, ToolKind::Borg | ToolKind::Fastest) => vec![Step::First, Step::Unchanged],
         CorpusKind::Growth if place == Place::Local && !matches!(tool, ToolKind::Borg | ToolKind::Fastest) => {
             vec![Step::First, Step::Unchanged]
@@ -104,7 +105,8 @@ fn turn_seconds(options: &Options, place: Place, kind: CorpusKind, tool: ToolKin
     let place = match place {
         Place::Local => 1.0,
         Place::Rest => 1.2,
-        Place::Far | Place::S3 => 2.0,
+        Place::Far | Place::S3 | Place::Sftp => 2.0,
+        Place::FarS3 | Place::FarSftp => 4.0,
     };
     let of_step = |step: Step| full_seconds(kind, tool, step);
     // The first backup is run whatever was chosen, because everything else needs its repository.
@@ -117,12 +119,14 @@ fn turn_seconds(options: &Options, place: Place, kind: CorpusKind, tool: ToolKin
 /// Wall seconds at full size; bench/README.md says from where.
 fn full_seconds(kind: CorpusKind, tool: ToolKind, step: Step) -> f64 {
     use CorpusKind::{Big, Blobs, Growth, Many, Text, Tree};
-    use ToolKind::{Borg, Fastest, Restic, Rustic, Triplicate};
+    use ToolKind::{Borg, Fastest, Rclone, Restic, Rustic, Triplicate};
     let first = match (kind, tool) {
         (Big, Triplicate | Fastest) => 4.0,
         (Big, Restic) => 11.5,
         (Big, Rustic) => 9.5,
         (Big, Borg) => 8.5,
+        (Big | Text, Rclone) => 4.0,
+        (_, Rclone) => 20.0,
         (Text, Triplicate) => 12.0,
         (Text, Fastest) => 6.0,
         (Text, Restic) => 20.0,

@@ -22,8 +22,12 @@ use clock::{Clock, SystemClock};
 use options::{Budget, Options};
 
 /// Every target but the canary.
-const TARGETS: [&str; 13] = [
+const TARGETS: [&str; 17] = [
+    "azure_listing",
+    "b2_listing",
     "config",
+    "ftps_listing",
+    "gs_listing",
     "index",
     "key_file",
     "lock",

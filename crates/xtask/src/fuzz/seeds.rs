@@ -55,6 +55,10 @@ fn own(target: &str) -> format::Result<Seeds> {
         "zstd_blob" => Compressor::new(Compression::Max).compress(&[7; 900]).into_iter().collect(),
         "rest_listing" => rest_listings(),
         "s3_listing" => s3_listings(),
+        "azure_listing" => AZURE_LISTINGS.map(Into::into).to_vec(),
+        "gs_listing" => GOOGLE_LISTINGS.map(Into::into).to_vec(),
+        "b2_listing" => B2_ANSWERS.map(Into::into).to_vec(),
+        "ftps_listing" => FTP_LINES.map(Into::into).to_vec(),
         "patterns" => ["*.o\n!/keep/*.o\n", "/a/**/b?[c-d]\n# x\n$HOME/x\n", "CACHEDIR.TAG:Signature\n", "10.5G"]
             .map(Into::into)
             .to_vec(),
@@ -144,6 +148,32 @@ fn s3_listings() -> Seeds {
     let pages = [page(more), page("<IsTruncated>false</IsTruncated>"), error.to_owned()];
     pages.map(String::into_bytes).to_vec()
 }
+
+const AZURE_LISTINGS: [&str; 2] = [
+    "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults ServiceEndpoint=\"http://host/\" ContainerName=\"box\">\
+     <Prefix>pre/</Prefix><Blobs><Blob><Name>pre/keys/a</Name><Properties><Content-Length>7</Content-Length></Properties>\
+     </Blob><Blob><Name Encoded=\"true\">pre%2Fb</Name><Properties><Content-Length>0</Content-Length></Properties></Blob>\
+     </Blobs><NextMarker>m&amp;1</NextMarker></EnumerationResults>",
+    "<?xml version=\"1.0\"?><Error><Code>ServerBusy</Code><Message>later</Message></Error>",
+];
+
+const GOOGLE_LISTINGS: [&str; 2] = [
+    r#"{"kind":"storage#objects","nextPageToken":"m","items":[{"name":"pre/keys/a","size":"7","md5Hash":"x=="}]}"#,
+    r#"{"error":{"code":429,"message":"slower","errors":[{"domain":"usageLimits","reason":"rateLimitExceeded"}]}}"#,
+];
+
+const B2_ANSWERS: [&str; 4] = [
+    r#"{"files":[{"fileName":"pre/keys/a","fileId":"4_z","action":"upload","contentLength":7,"contentSha1":"none"},{"fileName":"pre/b","fileId":"4_y","action":"hide","contentLength":0,"contentSha1":null}],"nextFileName":"pre/c","nextFileId":"4_x"}"#,
+    r#"{"accountId":"a","authorizationToken":"t","apiInfo":{"storageApi":{"apiUrl":"https://api","downloadUrl":"https://down","allowed":{"buckets":[{"id":"i","name":"bucket"}],"capabilities":[],"namePrefix":null}}}}"#,
+    r#"{"bucketId":"i","uploadUrl":"https://up/1","authorizationToken":"t"}"#,
+    r#"{"status":401,"code":"expired_auth_token","message":"ended"}"#,
+];
+
+const FTP_LINES: [&str; 3] = [
+    "type=file;size=7;modify=20261122040000;UNIX.mode=0644; 0c0c\ntype=dir;modify=20261122040000; data\ntype=cdir; .",
+    "total 8\n-rw-r--r-- 1 nobody nogroup 7 Nov 22 04:00 0c0c\ndrwxr-xr-x 2 nobody nogroup 4096 Nov 22 2025 data",
+    "11-22-26  04:00AM       <DIR>          data\n11-22-26  04:00AM                    7 0c0c",
+];
 
 /// The files of a small repository of restic's, opened; nothing when it is not installed.
 fn restics(target: &str) -> Result<Seeds, String> {

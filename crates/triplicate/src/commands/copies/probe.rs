@@ -28,6 +28,9 @@ pub(super) fn run(session: &Session) -> Result<(), Failure> {
 pub(super) fn try_out(session: &Session, site: &Site) -> Result<bool, Failure> {
     let place = session.destination(site)?;
     let seen = probe(place.as_ref(), session.runtime(), session.clock.as_ref());
+    if let (Ok(probe), Some(records)) = (&seen, session.records()) {
+        records.note_rights(place.place(), probe.can_remove, session.clock.now());
+    }
     show(session, place.place(), &seen)?;
     Ok(seen.is_ok())
 }

@@ -1,15 +1,19 @@
-//! `copies status`: which copies are complete, behind or unreachable.
+//! `copies status`: which copies are complete, behind or unreachable, what storing them is a matter of, and when they were
+//! last verified.
 //!
 //! What counts is what a restore may need: packs that an index names, index files, snapshots. Packs that no index names
 //! are left-overs of broken runs and make no copy complete.
 
 use std::collections::BTreeSet;
 
-use destinations::Site;
+use destinations::{CostClass, Site};
 use format::FileKind;
+use jiff::Timestamp;
 use model::Id;
-use repository::Repository;
 use repository::copies::status::Holdings;
+use repository::records::places::Rights;
+use repository::records::read::{Day, Readings};
+use repository::{RecordsFolder, Repository};
 use serde_json::{Value, json};
 
 use super::{Places, distinct_places};
@@ -17,14 +21,24 @@ use crate::failure::{Failure, code};
 use crate::figures;
 use crate::password;
 use crate::session::Session;
+use crate::table::Table;
 use crate::watch::Task;
 
+const DAY_SECONDS: i64 = 24 * 3600;
+
+/// The columns of the table.
+const HEADINGS: [&str; 7] = ["Copy", "State", "Files", "Size", "Last verified", "Storage", "Where"];
+
 /// Where one copy stands.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Standing {
     copy: String,
     kind: &'static str,
     is_local: bool,
+    cost: CostClass,
+    /// What a probe found once.
+    rights: Option<Rights>,
+    readings: Readings,
     error: Option<String>,
     files: u64,
     bytes: u64,
@@ -39,15 +53,16 @@ impl Standing {
         self.error.is_none() && self.missing_files == 0 && self.other_size == 0
     }
 
+    /// For a cell of a table, in several lines.
     fn words(&self) -> String {
-        if let Some(error) = &self.error {
-            return format!("not usable: {error}");
+        if self.error.is_some() {
+            return "not usable".to_owned();
         }
         let mut parts = Vec::new();
         if self.missing_files > 0 {
             let (files, snapshots) = (self.missing_files, self.missing_snapshots);
-            let (files, snapshots) = (figures::count(files, "file"), figures::count(snapshots, "snapshot"));
-            parts.push(format!("behind by {files}, of these {snapshots}"));
+            parts.push(format!("behind by {},", figures::count(files, "file")));
+            parts.push(format!("of these {}", figures::count(snapshots, "snapshot")));
         }
         if self.other_size > 0 {
             parts.push(format!("{} of another size than elsewhere", figures::count(self.other_size, "file")));
@@ -58,10 +73,43 @@ impl Standing {
         if self.missing_keys > 0 {
             parts.push(format!("lacks {}", figures::count(self.missing_keys, "key")));
         }
-        if self.is_local {
-            parts.push("not off-site".to_owned());
+        parts.join("\n")
+    }
+
+    fn verified(&self) -> String {
+        let Readings { newest, oldest, never } = self.readings;
+        let (Some(newest), Some(oldest)) = (newest.and_then(date), oldest.and_then(date)) else {
+            return "never".to_owned();
+        };
+        match never {
+            0 if newest == oldest => newest,
+            0 => format!("{newest}\n(all since {oldest})"),
+            never => format!("{newest}\n({} never)", figures::count(never, "pack")),
         }
-        parts.join("; ")
+    }
+
+    fn storage(&self) -> String {
+        let mut parts = Vec::new();
+        parts.extend(self.cost.storage_class.clone());
+        if self.cost.is_archive {
+            parts.push("archive".to_owned());
+        }
+        if self.cost.has_hot_place {
+            parts.push("cold, with a hot place".to_owned());
+        }
+        if self.rights.is_some_and(|rights| !rights.can_remove) {
+            parts.push("append-only".to_owned());
+        }
+        if parts.is_empty() { "usual".to_owned() } else { parts.join("\n") }
+    }
+
+    fn row(&self) -> [String; HEADINGS.len()] {
+        let (files, bytes) = match self.error {
+            Some(_) => Default::default(),
+            None => (self.files.to_string(), figures::bytes(self.bytes)),
+        };
+        let place = if self.is_local { "here" } else { "off-site" };
+        [self.copy.clone(), self.words(), files, bytes, self.verified(), self.storage(), place.to_owned()]
     }
 
     fn json(&self) -> Value {
@@ -77,22 +125,39 @@ impl Standing {
             "missing_snapshots": self.missing_snapshots,
             "missing_keys": self.missing_keys,
             "files_of_other_size": self.other_size,
+            "storage_class": self.cost.storage_class,
+            "archive": self.cost.is_archive,
+            "cold": self.cost.has_hot_place,
+            "append_only": self.rights.map(|rights| !rights.can_remove),
+            "last_verified": self.readings.newest.and_then(date),
+            "verified_since": self.readings.oldest.filter(|_| self.readings.never == 0).and_then(date),
+            "packs_never_verified": self.readings.never,
             "error": self.error,
         })
     }
 }
 
+/// A day as records count it.
+fn date(day: Day) -> Option<String> {
+    let midnight = Timestamp::from_second(i64::from(day) * DAY_SECONDS).ok()?;
+    Some(midnight.strftime("%F").to_string())
+}
+
 pub(super) fn run(session: &Session) -> Result<(), Failure> {
     let sites = session.sites()?;
     let repository = session.open_at(&sites, &password::existing(&session.global)?, session.watch(Task::Browse))?;
-    let standings = standings(&repository, &sites)?;
+    let standings = standings(&repository, &sites, session.records().as_ref())?;
     let healthy = sites.iter().zip(&standings).filter(|(_, standing)| standing.is_healthy());
     let places = distinct_places(healthy.map(|(site, _)| &site.location));
     show(session, &standings, places)?;
     conclude(&standings)
 }
 
-fn standings(repository: &Repository, sites: &[Site]) -> Result<Vec<Standing>, Failure> {
+fn standings(
+    repository: &Repository,
+    sites: &[Site],
+    records: Option<&RecordsFolder>,
+) -> Result<Vec<Standing>, Failure> {
     let copies = repository.copies();
     let packs_needed: BTreeSet<Id> = repository.indexed()?.index.packs().iter().copied().collect();
     let kinds = [FileKind::Key, FileKind::Index, FileKind::Snapshot, FileKind::Pack];
@@ -104,13 +169,22 @@ fn standings(repository: &Repository, sites: &[Site]) -> Result<Vec<Standing>, F
             copy: copy.place().to_owned(),
             kind: site.location.kind(),
             is_local: site.location.is_local(),
+            cost: site.cost_class(),
+            rights: records.and_then(|records| records.rights_at(copy.place())),
+            readings: Readings::default(),
             error: copy.lost().map(ToString::to_string),
-            ..Standing::default()
+            files: 0,
+            bytes: 0,
+            missing_files: 0,
+            missing_snapshots: 0,
+            other_size: 0,
+            missing_keys: 0,
         };
         if standing.error.is_none() {
             for held in &holdings {
                 count(&mut standing, held, number, &packs_needed);
             }
+            standing.readings = repository.read_log(copy.place()).readings(packs_needed.iter());
         }
         standings.push(standing);
     }
@@ -148,10 +222,14 @@ fn show(session: &Session, standings: &[Standing], places: Places) -> Result<(),
         "under_replicated": places.is_under_replicated(),
         "keys_differ": keys_differ(standings),
     }))?;
-    for standing in standings {
-        let (files, bytes) = (figures::count(standing.files, "file"), figures::bytes(standing.bytes));
-        screen.line(format!("copy {}: {files}, {bytes}: {}", standing.copy, standing.words()))?;
+    let mut table = Table::new(HEADINGS);
+    standings.iter().for_each(|standing| table.row(standing.row()));
+    for Standing { copy, error, .. } in standings {
+        if let Some(error) = error {
+            table.footer(format!("copy {copy}: not usable: {error}"));
+        }
     }
+    table.lines().into_iter().try_for_each(|line| screen.line(line))?;
     if places.is_under_replicated() {
         screen.line(places.words())?;
     }
@@ -186,4 +264,54 @@ fn conclude(standings: &[Standing]) -> Result<(), Failure> {
         return Err(Failure::new(code::BEHIND, message).hint(hint));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(storage_class: Option<&str>, is_archive: bool, readings: Readings) -> Standing {
+        let storage_class = storage_class.map(str::to_owned);
+        Standing {
+            copy: "s3:https://host/bucket".to_owned(),
+            kind: "s3",
+            is_local: false,
+            cost: CostClass { storage_class, is_archive, has_hot_place: is_archive },
+            rights: Some(Rights { can_remove: false, tried_second: 0 }),
+            readings,
+            error: None,
+            files: 3,
+            bytes: 5,
+            missing_files: 2,
+            missing_snapshots: 1,
+            other_size: 0,
+            missing_keys: 0,
+        }
+    }
+
+    #[test]
+    fn a_row_says_what_is_set_and_what_was_seen() {
+        let readings = Readings { newest: Some(20_001), oldest: Some(20_000), never: 0 };
+        let cold = standing(Some("DEEP_ARCHIVE"), true, readings);
+        let storage = "DEEP_ARCHIVE\narchive\ncold, with a hot place\nappend-only";
+        let expected = [
+            "s3:https://host/bucket",
+            "behind by 2 files,\nof these 1 snapshot",
+            "3",
+            "5 B",
+            "2024-10-05\n(all since 2024-10-04)",
+            storage,
+            "off-site",
+        ];
+        assert_eq!(cold.row(), expected);
+        assert_eq!((&cold.json()["verified_since"], &cold.json()["archive"]), (&"2024-10-04".into(), &true.into()));
+        let readings = Readings { never: 1, ..readings };
+        let usual = standing(Some("STANDARD_IA"), false, readings);
+        assert_eq!(
+            (usual.verified(), usual.storage()),
+            ("2024-10-05\n(1 pack never)".into(), "STANDARD_IA\nappend-only".into())
+        );
+        assert!(usual.json()["verified_since"].is_null());
+        assert_eq!(standing(None, false, Readings::default()).verified(), "never");
+    }
 }

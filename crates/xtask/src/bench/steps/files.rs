@@ -31,7 +31,7 @@ pub(super) fn run(
 ) -> Result<(), String> {
     make_scratch(folder)?;
     let site = Site::open(turn.place, folder)?;
-    let one = site.seat(1);
+    let one = site.seat(1)?;
     let mut run = Run { turn, folder, site, records };
     run.init(std::slice::from_ref(&one))?;
     settling.wait();
@@ -112,7 +112,7 @@ impl Run<'_, '_> {
     fn three_by_copy(&mut self, one: &Seat, first: Cost) -> Result<(), String> {
         let mut total = first;
         for number in [COPIES + 2, COPIES + 3] {
-            let other = self.site.seat(number);
+            let other = self.site.seat(number)?;
             let Some([init, copy]) = self.turn.tool.copy(&Scratch { folder: self.folder }, one, &other) else {
                 return Ok(());
             };
@@ -120,21 +120,21 @@ impl Run<'_, '_> {
             total = total.then(measure(&copy, self.folder)?);
         }
         self.take(Step::ThreeByCopy, total);
-        (COPIES + 2..=COPIES + 3).try_for_each(|number| self.site.seat(number).remove())
+        (COPIES + 2..=COPIES + 3).try_for_each(|number| self.site.seat(number)?.remove())
     }
 
     /// Ours writes three new ones in one run; the others have one already and write two more.
     fn three(&mut self, one: &Seat, first: Cost) -> Result<(), String> {
         if self.turn.tool.kind == ToolKind::Triplicate {
             one.remove()?;
-            let all: Vec<Seat> = (2..2 + COPIES).map(|number| self.site.seat(number)).collect();
+            let all: Vec<Seat> = (2..2 + COPIES).map(|number| self.site.seat(number)).collect::<Result<_, _>>()?;
             self.init(&all)?;
             self.backup(&all, Step::Three)?;
             return Ok(());
         }
         let mut total = first;
         for number in 2..=COPIES {
-            let other = [self.site.seat(number)];
+            let other = [self.site.seat(number)?];
             self.init(&other)?;
             let call = self.turn.tool.backup(&Scratch { folder: self.folder }, &other, &self.turn.corpus.folder);
             total = total.then(measure(&call, self.folder)?);

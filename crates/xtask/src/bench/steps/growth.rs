@@ -56,7 +56,7 @@ pub(in crate::bench) fn run(
 ) -> Result<(), String> {
     make_scratch(folder)?;
     let scratch = Scratch { folder };
-    let seats = [Site::open(turn.place, folder)?.seat(1)];
+    let seats = [Site::open(turn.place, folder)?.seat(1)?];
     measure(&turn.tool.init(&scratch, &seats), folder)?;
     settling.wait();
     let name = label(turn.corpus.files as u64 / MILLION);

@@ -30,7 +30,7 @@ pub(in crate::bench) fn run(turn: &Turn<'_>, folder: &Path, blobs: u64, records:
     for number in 0..TINY_FILES {
         fs::write(source.join(number.to_string()), format!("file {number}\n")).map_err(cannot)?;
     }
-    let (empty, large) = (site.seat(1), site.seat(2));
+    let (empty, large) = (site.seat(1)?, site.seat(2)?);
     for (seat, blobs) in [(&empty, 0), (&large, blobs)] {
         let Some(folder) = &seat.data else { return Err("a large index is measured in a folder only".to_owned()) };
         fs::create_dir_all(folder).map_err(cannot)?;

@@ -178,8 +178,9 @@ pub(super) fn steps_of(tool: ToolKind, place: Place, is_text: bool) -> Vec<Step>
     use Step::{Bare, Changed, Check, First, Restore, Three, ThreeByCopy, Unchanged};
     let mut steps = match tool {
         ToolKind::Borg if place == Place::Local => vec![First],
+        ToolKind::Rclone if place.takes_plain_files() => vec![First],
         ToolKind::Fastest if place == Place::Local && is_text => vec![First],
-        ToolKind::Borg | ToolKind::Fastest => Vec::new(),
+        ToolKind::Borg | ToolKind::Rclone | ToolKind::Fastest => Vec::new(),
         _ => vec![First, Unchanged, Restore, Check, Changed, Three],
     };
     if place == Place::Local && tool == ToolKind::Triplicate {

@@ -24,7 +24,7 @@ pub(in crate::bench) fn run(turn: &Turn<'_>, folder: &Path, blobs: u64, records:
         return Ok(());
     }
     make_scratch(folder)?;
-    let seat = Site::open(turn.place, folder)?.seat(3);
+    let seat = Site::open(turn.place, folder)?.seat(3)?;
     let Some(call) = turn.tool.prune(&Scratch { folder }, &seat) else { return Ok(()) };
     let Some(place) = &seat.data else { return Err("a prune is measured in a folder only".to_owned()) };
     let cannot = |error: std::io::Error| format!("cannot make a repository of {blobs} blobs: {error}");

@@ -42,13 +42,16 @@ fn find(kind: ToolKind, found: &[Tool], options: &Options) -> Result<Tool, Strin
         }
         ToolKind::Restic => component("RESTIC_BINARY", "restic/0.19/restic")?,
         ToolKind::Rustic => component("RUSTIC_BINARY", "rustic/bin/rustic")?,
+        ToolKind::Rclone => {
+            testkit::components::rclone().ok_or("rclone is not among the components; scripts/components installs it")?
+        }
         ToolKind::Borg => {
             let path = std::env::var_os("PATH").unwrap_or_default();
             let mut candidates = std::env::split_paths(&path).map(|folder| folder.join("borg"));
             candidates.find(|program| program.is_file()).ok_or("borg is not installed (Debian: borgbackup)")?
         }
     };
-    let word = if kind == ToolKind::Restic { "version" } else { "--version" };
+    let word = if matches!(kind, ToolKind::Restic | ToolKind::Rclone) { "version" } else { "--version" };
     let version = says(&program, &[word])?.lines().next().unwrap_or_default().to_owned();
     if version.is_empty() {
         return Err(format!("`{} {word}` says nothing", kind.name()));

@@ -21,10 +21,13 @@ pub(super) enum ToolKind {
     Restic,
     Rustic,
     Borg,
+    /// `rclone copy`: the files as they are, neither encrypted nor deduplicated, to see what a line gives.
+    Rclone,
 }
 
 impl ToolKind {
-    pub(super) const ALL: [Self; 5] = [Self::Triplicate, Self::Fastest, Self::Restic, Self::Rustic, Self::Borg];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Triplicate, Self::Fastest, Self::Restic, Self::Rustic, Self::Borg, Self::Rclone];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -33,12 +36,13 @@ impl ToolKind {
             Self::Restic => "restic",
             Self::Rustic => "rustic",
             Self::Borg => "borg",
+            Self::Rclone => "rclone",
         }
     }
 
     pub(super) fn parse(word: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|kind| kind.name() == word);
-        found.ok_or_else(|| format!("`{word}` is no tool: triplicate, fastest, restic, rustic or borg"))
+        found.ok_or_else(|| format!("`{word}` is no tool: {}", Self::ALL.map(Self::name).join(", ")))
     }
 
     pub(super) fn is_ours(self) -> bool {
@@ -83,9 +87,15 @@ impl Tool {
             call.env("BORG_RELOCATED_REPO_ACCESS_IS_OK", "yes").env("BORG_BASE_DIR", scratch.folder.join("home"));
             return call;
         }
+        if self.kind == ToolKind::Rclone {
+            call.arg("--quiet");
+            return call;
+        }
         for seat in seats {
             call.arg("-r").arg(seat.name(self.kind));
         }
+        // Places of one turn are of one kind, and so are their options.
+        call.args(seats.first().map(|seat| seat.options(self.kind)).unwrap_or_default());
         match self.kind {
             ToolKind::Rustic => call.args(["--no-progress", "--log-level", "warn"]),
             _ => call.arg("--quiet"),
@@ -95,6 +105,10 @@ impl Tool {
 
     pub(super) fn init(&self, scratch: &Scratch<'_>, seats: &[Seat]) -> Call {
         let mut call = self.call(scratch, seats);
+        if self.kind == ToolKind::Rclone {
+            call.arg("mkdir").args(seats.iter().map(|seat| seat.name(self.kind)));
+            return call;
+        }
         call.arg("init");
         if self.kind == ToolKind::Borg {
             call.args(["--encryption", "repokey"]);
@@ -105,6 +119,10 @@ impl Tool {
     pub(super) fn backup(&self, scratch: &Scratch<'_>, seats: &[Seat], source: &Path) -> Call {
         let mut call = self.call(scratch, seats);
         match self.kind {
+            ToolKind::Rclone => {
+                call.arg("copy").arg(source).args(seats.iter().map(|seat| seat.name(self.kind)));
+                return call;
+            }
             ToolKind::Borg => call.args(["create", BORG_ARCHIVE]),
             ToolKind::Fastest => call.args(["backup", "--compression", "fastest"]),
             _ => call.arg("backup"),
@@ -118,7 +136,7 @@ impl Tool {
         let mut call = self.call(scratch, std::slice::from_ref(seat));
         call.args(["restore", "latest"]);
         match self.kind {
-            ToolKind::Borg => return None,
+            ToolKind::Borg | ToolKind::Rclone => return None,
             ToolKind::Rustic => call.arg(target),
             _ => call.arg("--target").arg(target),
         };
@@ -139,7 +157,7 @@ impl Tool {
         let mut call = self.call(scratch, std::slice::from_ref(seat));
         call.args(["prune", "--max-unused", "unlimited"]);
         match self.kind {
-            ToolKind::Borg => return None,
+            ToolKind::Borg | ToolKind::Rclone => return None,
             ToolKind::Rustic => {
                 call.arg("--no-resize");
             }
