@@ -31,13 +31,21 @@ const ALL_PAGES: i32 = -1;
 #[derive(Debug)]
 pub struct Sqlite {
     path: PathBuf,
+    scratch: PathBuf,
     counts: Mutex<Counts>,
 }
 
 impl Sqlite {
     /// The database in this file.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), counts: Mutex::default() }
+        Self { path: path.into(), scratch: std::env::temp_dir(), counts: Mutex::default() }
+    }
+
+    /// The same with another folder that has room for a copy than the system's.
+    #[must_use]
+    pub fn scratch(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.scratch = folder.into();
+        self
     }
 
     fn name(&self) -> String {
@@ -64,10 +72,9 @@ fn open_existing(path: &Path) -> rusqlite::Result<Connection> {
 fn copy(from: &Connection, into: &mut Connection) -> Result<(), String> {
     let backup = Backup::new(from, into).map_err(|error| error.to_string())?;
     for _ in 0..BUSY_ATTEMPTS {
-        match backup.step(ALL_PAGES).map_err(|error| error.to_string())? {
-            StepResult::Done => return Ok(()),
-            // Somebody holds it alone; the connection has waited already.
-            _ => {}
+        // Otherwise somebody holds it alone; the connection has waited already.
+        if backup.step(ALL_PAGES).map_err(|error| error.to_string())? == StepResult::Done {
+            return Ok(());
         }
     }
     Err("somebody has locked all of it, and does not let go".to_owned())
@@ -101,14 +108,23 @@ impl Origin for Sqlite {
 
     fn open(&self, _path: &[u8], _entry: &Entry) -> Result<Box<dyn Read + Send>, OriginError> {
         let source = open_existing(&self.path).map_err(|error| self.failed("open", error))?;
-        let (mut copied, mut content, folder) = nameless().map_err(|cause| self.failed("copy", cause))?;
+        let (mut copied, mut content, folder) = nameless(&self.scratch).map_err(|cause| self.failed("copy", cause))?;
+        // A copy of a database with a write-ahead log wants one too, for which it has no place. But there readers hold
+        // nobody up, so the source itself is looked at, in the same transaction.
+        let mode = source.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0));
+        let has_log = mode.map_err(|error| self.failed("open", error))? == "wal";
+        if has_log {
+            let begun = source.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;");
+            begun.map_err(|error| self.failed("open", error))?;
+        }
         copy(&source, &mut copied).map_err(|cause| self.failed("copy", cause))?;
-        let damage = copied.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+        let looked_at = if has_log { &source } else { &copied };
+        let damage = looked_at.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
         match damage.map_err(|error| self.failed("check", error))?.as_str() {
             "ok" => {}
             damage => return Err(self.failed("check", format!("the database is damaged: {damage}"))),
         }
-        let counts = counts(&copied).map_err(|error| self.failed("count", error))?;
+        let counts = counts(looked_at).map_err(|error| self.failed("count", error))?;
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
         drop((copied, folder));
         content.rewind().map_err(|error| self.failed("read", error))?;
@@ -124,9 +140,10 @@ impl Origin for Sqlite {
 }
 
 /// An empty database without a name, the file that it is in, and the folder in which SQLite looks for a log of it.
-fn nameless() -> Result<(Connection, File, TempDir), String> {
+fn nameless(scratch: &Path) -> Result<(Connection, File, TempDir), String> {
     let shown = |error: &dyn std::fmt::Display| format!("there is no room for a copy: {error}");
-    let folder = tempfile::Builder::new().prefix("triplicate-sqlite-").tempdir().map_err(|error| shown(&error))?;
+    let folder =
+        tempfile::Builder::new().prefix("triplicate-sqlite-").tempdir_in(scratch).map_err(|error| shown(&error))?;
     let path = folder.path().join("copy");
     let connection = Connection::open(&path).map_err(|error| shown(&error))?;
     // Without a journal there is no second file, and nobody else will ever open this one.

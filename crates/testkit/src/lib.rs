@@ -10,6 +10,7 @@
 //! | [`GoogleServer`], [`B2Server`] | stand-ins for Google Cloud Storage and Backblaze B2, which rclone takes for the real ones |
 //! | [`DropboxServer`] | a stand-in for Dropbox, which Dropbox's own client library takes for Dropbox |
 //! | [`FtpServer`] | ProFTPD and pyftpdlib, with TLS |
+//! | [`MariaDbServer`], [`PostgresServer`], [`RedisServer`] | database servers, and their dump tools beside them |
 //! | [`SshServer`] | OpenSSH with accounts of its own, for SFTP and rsync |
 //! | [`store_server`] | the product's own storage server, as the program that ships |
 //! | [`manifest()`] | everything about a tree that a restore must give back, and the difference of two trees in words |

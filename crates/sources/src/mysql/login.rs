@@ -110,10 +110,12 @@ impl MysqlLogin {
         Ok(text.lines().map(|line| line.split('\t').map(unescaped).collect()).collect())
     }
 
-    /// The server's words for its version.
-    pub(crate) fn version(&self) -> Result<String, ProgramError> {
-        let rows = self.ask("SELECT VERSION()")?;
-        Ok(rows.into_iter().flatten().next().unwrap_or_default())
+    /// The server's words for its version, and how long a statement it takes.
+    pub(super) fn describe(&self) -> Result<(String, u64), ProgramError> {
+        let rows = self.ask("SELECT VERSION(), @@global.max_allowed_packet")?;
+        let mut columns = rows.into_iter().flatten();
+        let version = columns.next().unwrap_or_default();
+        Ok((version, columns.next().and_then(|bytes| bytes.parse().ok()).unwrap_or_default()))
     }
 }
 

@@ -26,6 +26,10 @@ const DUMP_TOOLS: [&str; 2] = ["mariadb-dump", "mysqldump"];
 const TRAILER: &str = "-- Dump completed";
 /// Databases that every server makes for itself.
 const OWN_DATABASES: [&str; 4] = ["information_schema", "performance_schema", "mysql", "sys"];
+/// Where statements end depends on all rows before, so a row more at the beginning moves all ends. Long statements have
+/// few ends: what lies between them is found again in the repository. A server has to take them, ours or another.
+const STATEMENT_BYTES_MIN: u64 = 1 << 20;
+const STATEMENT_BYTES_MAX: u64 = 8 << 20;
 const WHOLE_FILE: &str = "databases.sql";
 /// Behind the files of databases, in the order of names.
 const USERS_FILE: &str = "users.sql";
@@ -54,6 +58,7 @@ pub struct Mysql {
 struct State {
     server: Option<String>,
     tool: Option<String>,
+    statement_bytes: u64,
     databases: Vec<String>,
     parts: Vec<Part>,
     split: Option<Arc<Mutex<Split>>>,
@@ -120,7 +125,13 @@ impl Mysql {
             let same = ["--skip-dump-date", "--order-by-primary", "--no-tablespaces", "--databases"];
             // Without the one, the other's tool writes what the dumped server is called in a replication.
             let own: &[&str] = if is_mariadb { &[] } else { &["--set-gtid-purged=OFF", "--column-statistics=0"] };
-            tool.arguments(usual).arguments(own).arguments(same).argument("--").arguments(&state.databases)
+            let length = format!("--net-buffer-length={}", state.statement_bytes);
+            tool.arguments(usual)
+                .arguments(own)
+                .argument(length)
+                .arguments(same)
+                .argument("--")
+                .arguments(&state.databases)
         })
     }
 }
@@ -141,8 +152,10 @@ impl Origin for Mysql {
         let login = &self.options.login;
         let databases = self.databases()?;
         let tool = find(&DUMP_TOOLS, login.programs.as_deref()).and_then(version);
+        let (server, statement_bytes_max) = login.describe().map_err(|error| failed("ask", "", &error))?;
         let mut state = State {
-            server: Some(login.version().map_err(|error| failed("ask", "", &error))?),
+            server: Some(server),
+            statement_bytes: (statement_bytes_max / 2).clamp(STATEMENT_BYTES_MIN, STATEMENT_BYTES_MAX),
             tool: Some(tool.map_err(|error| failed("start", "", &error))?),
             ..State::default()
         };

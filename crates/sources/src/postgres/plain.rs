@@ -105,8 +105,8 @@ pub(super) fn write_bracketed(dump: impl Read, client: &mut impl Write) -> io::R
         } else if is_open && is(CLOSE) {
             is_closed = true;
             writeln!(client, "\\unrestrict {word}")?;
-        } else if is_closed && !line.trim_ascii().is_empty() {
-            // Somebody put the word into the dump so that commands could follow.
+        } else if is_closed && !line.trim_ascii().is_empty() && !line.starts_with(b"--") {
+            // Somebody put the word into the dump so that commands could follow. A comment is all that the tool writes.
             return Err(io::Error::other("there is more behind the end of the dump"));
         } else {
             client.write_all(&line)?;
@@ -131,6 +131,7 @@ mod tests {
         assert!(!first.contains("triplicate") && first.ends_with("\n\n"));
         let word = first.lines().nth(1).unwrap().strip_prefix("\\restrict ").unwrap().to_owned();
         assert!(first.contains(&format!("\\unrestrict {word}\n")));
+        assert!(write(&format!("{dump}-- complete\n\n")).is_ok());
         assert!(write(&format!("{dump}\\! touch /tmp/x\n")).is_err());
         assert_eq!(write("SELECT 1;\n").unwrap(), "SELECT 1;\n");
     }

@@ -118,9 +118,9 @@ impl<'a> Filling<'a> {
         self.connection.flush().map_err(|cause| self.failed(cause))?;
         self.waiting_bytes = 0;
         for name in std::mem::take(&mut self.waiting) {
-            match self.connection.answer().map_err(|cause| self.failed(cause))? {
-                Answer::Refusal(why) => return Err(IntoError::new("restore the key", name, why)),
-                _ => {}
+            let answer = self.connection.answer().map_err(|cause| self.failed(cause))?;
+            if let Answer::Refusal(why) = answer {
+                return Err(IntoError::new("restore the key", name, why));
             }
         }
         Ok(())
