@@ -13,7 +13,7 @@ use crate::http::{HttpClient, Matter};
 use crate::{Destination, Listed, Span};
 
 /// A hundred million files: more than any copy has, so that a server cannot keep us turning pages for ever.
-const PAGES_LIMIT: usize = 100_000;
+pub(crate) const PAGES_LIMIT: usize = 100_000;
 
 /// The keys of one copy.
 #[derive(Debug)]

@@ -21,6 +21,7 @@ mod oauth;
 mod pace;
 mod program;
 mod rclone;
+pub mod reach;
 mod rest;
 mod rsync;
 mod s3;

@@ -11,5 +11,5 @@ mod stalling;
 pub use crowding::Crowding;
 pub use hot_and_cold::HotAndCold;
 pub use pacing::{Metering, Pacing};
-pub use retrying::{RetryListener, RetryNotice, Retrying};
+pub use retrying::{Patience, RetryListener, RetryNotice, Retrying, Series};
 pub use stalling::Stalling;

@@ -34,8 +34,28 @@ pub struct RetryNotice<'a> {
 pub type RetryListener = Arc<dyn Fn(&RetryNotice<'_>) + Send + Sync>;
 
 /// Repeats what failed in a way that may pass.
+#[derive(Debug)]
 pub struct Retrying {
     inner: Arc<dyn Destination>,
+    patience: Patience,
+}
+
+impl Retrying {
+    /// Repeats on `inner` for as long as `limits` allow; `listener` hears of each repetition.
+    pub fn new(inner: Arc<dyn Destination>, limits: &Limits, listener: Option<RetryListener>) -> Self {
+        Self { inner, patience: Patience::new(limits, listener) }
+    }
+
+    async fn repeated<T, F>(&self, attempt: impl FnMut() -> F) -> Result<T, Fault>
+    where
+        F: Future<Output = Result<T, Fault>>,
+    {
+        self.patience.repeated(attempt).await
+    }
+}
+
+/// How long one place is tried.
+pub struct Patience {
     total: Duration,
     first_contact: Duration,
     first_backoff_milliseconds: u64,
@@ -44,17 +64,16 @@ pub struct Retrying {
     answered: AtomicBool,
 }
 
-impl std::fmt::Debug for Retrying {
+impl std::fmt::Debug for Patience {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Retrying").field("inner", &self.inner).field("total", &self.total).finish_non_exhaustive()
+        f.debug_struct("Patience").field("total", &self.total).finish_non_exhaustive()
     }
 }
 
-impl Retrying {
-    /// Repeats on `inner` for as long as `limits` allow; `listener` hears of each repetition.
-    pub fn new(inner: Arc<dyn Destination>, limits: &Limits, listener: Option<RetryListener>) -> Self {
+impl Patience {
+    /// As long as `limits` allow; `listener` hears of each repetition.
+    pub fn new(limits: &Limits, listener: Option<RetryListener>) -> Self {
         Self {
-            inner,
             total: Duration::from_secs(limits.retry_total_seconds),
             first_contact: Duration::from_secs(limits.first_contact_seconds.min(limits.retry_total_seconds)),
             first_backoff_milliseconds: limits.first_backoff_milliseconds,
@@ -63,40 +82,79 @@ impl Retrying {
         }
     }
 
-    async fn repeated<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, Fault>
+    /// The answer of the first attempt that has one.
+    ///
+    /// # Errors
+    /// The last failure, when it cannot pass or there is no more time.
+    pub async fn repeated<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, Fault>
     where
         F: Future<Output = Result<T, Fault>>,
     {
-        let mut give_up_at = None;
-        for number in 1_u32.. {
-            let fault = match attempt().await {
+        let mut series = self.series();
+        loop {
+            match attempt().await {
                 Ok(answer) => {
-                    self.answered.store(true, Ordering::Relaxed);
+                    self.succeeded();
                     return Ok(answer);
                 }
-                Err(fault) => fault,
-            };
-            let silent = matches!(fault.kind, FaultKind::Unreachable | FaultKind::Stalled);
-            if !silent {
-                self.answered.store(true, Ordering::Relaxed);
+                Err(fault) => series.pause(fault).await?,
             }
-            if fault.retry() != Retry::Now {
-                return Err(fault);
-            }
-            // The clock starts at the first failure: a long upload that breaks in the end still gets its second try.
-            let total = if self.answered.load(Ordering::Relaxed) { self.total } else { self.first_contact };
-            let give_up_at = *give_up_at.get_or_insert_with(|| tokio::time::sleep(total).deadline());
-            let wait = fault.wait.unwrap_or_default().max(backoff(number, self.first_backoff_milliseconds));
-            let pause = tokio::time::sleep(wait);
-            if give_up_at < pause.deadline() {
-                return Err(given_up(fault, number, total));
-            }
-            if let Some(listener) = &self.listener {
-                listener(&RetryNotice { fault: &fault, attempt: number, wait });
-            }
-            pause.await;
         }
-        Err(Fault::new(FaultKind::Failing, "retry", "", self.inner.place(), "too many attempts"))
+    }
+
+    /// The place has answered.
+    pub fn succeeded(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Attempts at one thing, of which none has failed yet.
+    pub fn series(&self) -> Series<'_> {
+        Series { patience: self, failures: 0, give_up_at: None }
+    }
+}
+
+/// Attempts at one thing, one behind the other.
+#[derive(Debug)]
+pub struct Series<'a> {
+    patience: &'a Patience,
+    failures: u32,
+    give_up_at: Option<tokio::time::Instant>,
+}
+
+impl Series<'_> {
+    /// Waits before the next attempt.
+    ///
+    /// # Errors
+    /// The failure itself, when it cannot pass or there is no more time.
+    pub async fn pause(&mut self, fault: Fault) -> Result<(), Fault> {
+        let patience = self.patience;
+        self.failures = self.failures.saturating_add(1);
+        let silent = matches!(fault.kind, FaultKind::Unreachable | FaultKind::Stalled);
+        if !silent {
+            patience.succeeded();
+        }
+        if fault.retry() != Retry::Now {
+            return Err(fault);
+        }
+        // The clock starts at the first failure: a long upload that breaks in the end still gets its second try.
+        let total = if patience.answered.load(Ordering::Relaxed) { patience.total } else { patience.first_contact };
+        let give_up_at = *self.give_up_at.get_or_insert_with(|| tokio::time::sleep(total).deadline());
+        let backoff = backoff(self.failures, patience.first_backoff_milliseconds);
+        let wait = fault.wait.unwrap_or_default().max(backoff);
+        let pause = tokio::time::sleep(wait);
+        if give_up_at < pause.deadline() {
+            return Err(given_up(fault, self.failures, total));
+        }
+        if let Some(listener) = &patience.listener {
+            listener(&RetryNotice { fault: &fault, attempt: self.failures, wait });
+        }
+        pause.await;
+        Ok(())
+    }
+
+    /// Something was achieved since the last failure: the time for the next one begins anew.
+    pub fn progressed(&mut self) {
+        (self.failures, self.give_up_at) = (0, None);
     }
 }
 

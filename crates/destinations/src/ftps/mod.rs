@@ -28,6 +28,7 @@ use model::{Fault, FaultKind};
 use self::lanes::Lanes;
 use self::session::Door;
 use self::trouble::Trouble;
+pub use self::trouble::kind_of_refusal;
 use crate::{AccountPlace, Destination, FtpsAccess, Limits, Listed, Span, TlsAccess};
 
 /// A copy in a folder of an FTP server.

@@ -86,17 +86,23 @@ fn refused(response: &Response) -> Trouble {
         .take(WORDS_LIMIT_CHARS)
         .collect();
     let words = words.trim();
-    let kind = match code {
+    let kind = kind_of_refusal(code, words);
+    let cause = format!("the server answered `{words}`");
+    let is_vague = kind == FaultKind::Failing && 500 <= code;
+    Trouble { kind, cause, is_vague, ends_session: matches!(code, 421 | 425 | 426) }
+}
+
+/// What it means when an FTP server says no, by the code of its answer and by its words. [`FaultKind::Failing`] where
+/// neither tells much.
+pub fn kind_of_refusal(code: u32, words: &str) -> FaultKind {
+    match code {
         421 | 425 | 426 => FaultKind::Unreachable,
         452 | 552 => FaultKind::Full,
         430 | 530 | 532 => FaultKind::Denied,
         500..=504 | 522 => FaultKind::Refused,
         550 | 551 | 553 | 450 | 451 | 554 => meaning(&words.to_lowercase()),
         _ => FaultKind::Failing,
-    };
-    let cause = format!("the server answered `{words}`");
-    let is_vague = kind == FaultKind::Failing && 500 <= code;
-    Trouble { kind, cause, is_vague, ends_session: matches!(code, 421 | 425 | 426) }
+    }
 }
 
 fn meaning(words: &str) -> FaultKind {

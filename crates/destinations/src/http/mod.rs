@@ -4,6 +4,9 @@
 //! limit and counted as progress in both directions, an answer that broke off is a fault, and no text that leaves
 //! this room holds a URL's query, a header of ours or more than a few words of a foreign body.
 
+mod foreign;
+mod streamed;
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -19,6 +22,9 @@ use model::{ExposeSecret as _, Fault, FaultKind, Secret};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, HeaderMap, HeaderValue, LOCATION, RANGE, RETRY_AFTER};
 use reqwest::{Method, Request, Response, StatusCode, Url};
 
+pub(crate) use self::foreign::Change;
+pub use self::foreign::{WebFacts, WebFile};
+pub(crate) use self::streamed::{Streamed, place_in_file};
 use crate::pace::flow::{Flow, Wait};
 use crate::{FILE_LIMIT_BYTES, Span, TlsAccess, tls};
 

@@ -12,6 +12,27 @@ use serde::Deserialize;
 use crate::bucket::Page;
 use crate::xml_error::ServerError;
 
+/// One page of what is in a folder, when names are read as paths.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct FolderPage {
+    pub(crate) objects: Vec<FoundObject>,
+    /// What keys begin with that go on behind a slash.
+    pub(crate) prefixes: Vec<Vec<u8>>,
+    /// Where the next page begins; none after the last one.
+    pub(crate) next: Option<String>,
+}
+
+/// An object in a listing.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct FoundObject {
+    /// As bytes: not every server holds to UTF-8.
+    pub(crate) key: Vec<u8>,
+    pub(crate) size: u64,
+    pub(crate) etag: Option<String>,
+    /// As the server wrote it.
+    pub(crate) modified: Option<String>,
+}
+
 /// Why a page does not count.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NoPage {
@@ -36,6 +57,14 @@ struct Listing {
     encoding_type: Option<String>,
     #[serde(default)]
     contents: Vec<Object>,
+    #[serde(default)]
+    common_prefixes: Vec<Prefix>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Prefix {
+    prefix: String,
 }
 
 #[derive(Deserialize)]
@@ -43,10 +72,21 @@ struct Listing {
 struct Object {
     key: String,
     size: u64,
+    #[serde(rename = "ETag")]
+    etag: Option<String>,
+    last_modified: Option<String>,
 }
 
 /// Reads one page of an answer to `ListObjectsV2`.
 pub(crate) fn parse_page(xml: &[u8]) -> Result<Page, NoPage> {
+    let FolderPage { objects, next, .. } = parse_folder_page(xml)?;
+    // A key that is not text is none of ours.
+    let text = |object: FoundObject| Some((String::from_utf8(object.key).ok()?, object.size));
+    Ok(Page { objects: objects.into_iter().filter_map(text).collect(), next })
+}
+
+/// The same with all that a page tells.
+pub(crate) fn parse_folder_page(xml: &[u8]) -> Result<FolderPage, NoPage> {
     let malformed = |why: String| NoPage::Malformed(format!("the answer is not a listing: {why}"));
     let text = std::str::from_utf8(xml).map_err(|error| malformed(error.to_string()))?;
     let listing = match quick_xml::de::from_str(text).map_err(|error| malformed(error.to_string()))? {
@@ -58,16 +98,19 @@ pub(crate) fn parse_page(xml: &[u8]) -> Result<Page, NoPage> {
         return Err(malformed("more follows and it does not say where".to_owned()));
     }
     let is_encoded = listing.encoding_type.is_some_and(|word| word == "url");
-    let decoded = |key: String| {
-        if !is_encoded {
-            return Some(key);
-        }
-        let key = key.replace('+', " ");
-        percent_decode_str(&key).decode_utf8().ok().map(|key| key.into_owned())
+    let decoded = |key: String| match is_encoded {
+        true => percent_decode_str(&key.replace('+', " ")).collect(),
+        false => key.into_bytes(),
     };
-    // A key that is not text is none of ours.
-    let objects = listing.contents.into_iter().filter_map(|object| Some((decoded(object.key)?, object.size))).collect();
-    Ok(Page { objects, next: next.filter(|_| listing.is_truncated) })
+    let object = |object: Object| FoundObject {
+        key: decoded(object.key),
+        size: object.size,
+        etag: object.etag.filter(|etag| !etag.is_empty()),
+        modified: object.last_modified,
+    };
+    let objects = listing.contents.into_iter().map(object).collect();
+    let prefixes = listing.common_prefixes.into_iter().map(|common| decoded(common.prefix)).collect();
+    Ok(FolderPage { objects, prefixes, next: next.filter(|_| listing.is_truncated) })
 }
 
 /// The error in the body of an answer; empty when it holds none.
@@ -126,6 +169,19 @@ mod tests {
             <Contents><Key>%FF</Key><Size>1</Size></Contents></ListBucketResult>"#;
         let page = parse_page(xml.as_bytes()).unwrap();
         assert_eq!(page, Page { objects: vec![("a b+c/keys/x".into(), 7)], next: Some("t&1".into()) });
+    }
+
+    #[test]
+    fn a_folder_has_objects_with_their_states_and_folders() {
+        let xml = r#"<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated>
+            <Contents><Key>a%FF</Key><LastModified>2026-11-22T04:03:00.000Z</LastModified><ETag>&quot;e&quot;</ETag><Size>7</Size></Contents>
+            <CommonPrefixes><Prefix>b%2F</Prefix></CommonPrefixes><CommonPrefixes><Prefix>c/</Prefix></CommonPrefixes></ListBucketResult>"#;
+        let page = parse_folder_page(xml.as_bytes()).unwrap();
+        assert_eq!(page.prefixes, [b"b/".to_vec(), b"c/".to_vec()]);
+        assert_eq!((page.objects[0].key.as_slice(), page.objects[0].size), (&b"a\xff"[..], 7));
+        assert_eq!(page.objects[0].etag.as_deref(), Some("\"e\""));
+        assert_eq!(page.objects[0].modified.as_deref(), Some("2026-11-22T04:03:00.000Z"));
+        assert!(parse_page(xml.as_bytes()).unwrap().objects.is_empty());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod answers;
 pub(crate) mod archive;
+mod foreign;
 mod locks;
 
 use async_trait::async_trait;
@@ -19,12 +20,13 @@ use model::{ExposeSecret as _, Fault, FaultKind, Id};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqsign_aws_v4::{Credential, RequestSigner};
 use reqsign_core::SignRequest as _;
-use reqwest::header::{ETAG, HOST, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE};
+use reqwest::header::{ETAG, HOST, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE};
 use reqwest::{Method, Response, StatusCode, Url};
 use sha2::{Digest as _, Sha256};
 
 use self::answers::NoPage;
 use self::archive::{restoration, storage_class};
+pub use self::foreign::{S3FolderPage, S3Object, S3Reader};
 use self::locks::{ObjectLock, object_lock};
 use crate::bucket::{self, Keys, Page};
 use crate::http::{self, HttpClient, Matter, Refusal};
@@ -65,6 +67,8 @@ pub struct S3Bucket {
 struct Outgoing {
     query: Option<String>,
     header: Option<(HeaderName, HeaderValue)>,
+    /// Headers of which the signature says nothing.
+    unsigned: HeaderMap,
     body: Option<(Bytes, Id)>,
 }
 
@@ -157,6 +161,7 @@ impl S3Bucket {
         *request.headers_mut() = head.headers;
         // The client writes the host that it connects to.
         request.headers_mut().remove(HOST);
+        request.headers_mut().extend(outgoing.unsigned);
         if let Some((bytes, _)) = outgoing.body {
             http::upload(&mut request, bytes);
         }
@@ -188,7 +193,20 @@ impl S3Bucket {
 
     /// One page of what is below `below`, from `token` on.
     async fn page(&self, matter: &Matter, below: &str, token: Option<&str>, most: Option<u32>) -> Result<Page, Fault> {
-        let mut query = format!("encoding-type=url&list-type=2&prefix={}", utf8_percent_encode(below, IN_QUERY));
+        let body = self.page_body(matter, below, token, most, "").await?;
+        answers::parse_page(&body).map_err(|no_page| self.no_page(matter, no_page))
+    }
+
+    /// The whole answer to a question for a page; `more` is added to its query.
+    async fn page_body(
+        &self,
+        matter: &Matter,
+        below: &str,
+        token: Option<&str>,
+        most: Option<u32>,
+        more: &str,
+    ) -> Result<Bytes, Fault> {
+        let mut query = format!("{more}encoding-type=url&list-type=2&prefix={}", utf8_percent_encode(below, IN_QUERY));
         if let Some(most) = most {
             query.push_str(&format!("&max-keys={most}"));
         }
@@ -199,14 +217,17 @@ impl S3Bucket {
             .ask(matter, Method::GET, "", Outgoing { query: Some(query), ..Outgoing::default() })
             .await?
             .map_err(|refusal| self.refused(matter, &refusal))?;
-        let body = self.http.body(matter, response, PAGE_LIMIT_BYTES).await?;
-        answers::parse_page(&body).map_err(|no_page| match no_page {
+        self.http.body(matter, response, PAGE_LIMIT_BYTES).await
+    }
+
+    fn no_page(&self, matter: &Matter, no_page: NoPage) -> Fault {
+        match no_page {
             NoPage::Malformed(why) => self.http.fault(FaultKind::Damaged, matter, why),
             NoPage::Error(error) => {
                 let kind = answers::kind_of_code(&error.code).unwrap_or(FaultKind::Failing);
                 self.http.fault(kind, matter, http::words_of(&error.code, &error.message))
             }
-        })
+        }
     }
 
     async fn make_bucket(&self, matter: &Matter) -> Result<(), Fault> {

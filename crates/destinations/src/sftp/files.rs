@@ -11,7 +11,7 @@ use format::{FileKind, FileName};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use model::{FaultKind, Id};
 
-use super::session::{Session, refused};
+use super::session::Session;
 use super::trouble::{self, Result, Trouble};
 use super::wire::{self, Answer, Ask, Attributes};
 use crate::pace::flow::Flow;
@@ -21,8 +21,6 @@ use crate::{FILE_LIMIT_BYTES, Listed, Span, temporary};
 const PIECES_AT_ONCE: usize = 64;
 /// Folders that are made or listed at one time.
 const FOLDERS_AT_ONCE: usize = 64;
-/// Parts of one listing that are asked for at one time.
-const PAGES_AT_ONCE: usize = 8;
 /// A file system with less room than this is full, whatever the file needs.
 const ROOM_LEAST_BYTES: u64 = 1 << 20;
 
@@ -90,7 +88,7 @@ impl Files {
         if kind == FileKind::Pack {
             let is_two_digits =
                 |name: &&str| name.len() == 2 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-            let entries = self.folder_entries(kind.folder()).await?;
+            let entries = self.session.folder_entries(self.path(kind.folder()).as_bytes()).await?;
             let is_folder = |attributes: &Attributes| attributes.is_folder() != Some(false);
             let names = entries.iter().filter(|(_, attributes)| is_folder(attributes));
             let names = names.filter_map(|(name, _)| std::str::from_utf8(name).ok()).filter(is_two_digits);
@@ -110,7 +108,7 @@ impl Files {
     }
 
     async fn list_folder(&self, kind: FileKind, folder: &str) -> Result<(Vec<Listed>, Vec<String>)> {
-        let entries = self.folder_entries(folder).await?;
+        let entries = self.session.folder_entries(self.path(folder).as_bytes()).await?;
         // The newest time in a folder is a moment of the server's own clock that has passed; ours may differ from it.
         let newest = entries.iter().filter_map(|(_, attributes)| attributes.modified_seconds).max().unwrap_or(0);
         let stale_before = i64::from(newest) - temporary::LEFTOVER_AGE_SECONDS;
@@ -141,25 +139,6 @@ impl Files {
         Ok((found, leftovers))
     }
 
-    /// Everything in a folder. Several parts are asked for at one time; the listing is whole when the server has said
-    /// that it ends and every part that was asked for has come.
-    async fn folder_entries(&self, inside: &str) -> Result<Vec<(Bytes, Attributes)>> {
-        let handle = self.session.open(Ask::OpenFolder(&self.path(inside))).await?;
-        let (mut entries, mut at_once, mut has_ended) = (Vec::new(), 1, false);
-        while !has_ended {
-            let parts = (0..at_once).map(|_| self.session.ask(Ask::ReadFolder(handle.name())));
-            for part in futures::future::join_all(parts).await {
-                match part? {
-                    Answer::Names(names) => entries.extend(names),
-                    Answer::Status { code, .. } if trouble::is_end(code) => has_ended = true,
-                    other => return Err(refused(other, "another answer than names")),
-                }
-            }
-            at_once = (2 * at_once).min(PAGES_AT_ONCE);
-        }
-        Ok(entries)
-    }
-
     /// The size of a regular file.
     pub(super) async fn size(&self, inside: &str) -> Result<u64> {
         regular_size(self.session.attributes(Ask::Stat(&self.path(inside))).await?)
@@ -168,11 +147,11 @@ impl Files {
     /// Exactly the bytes that were asked for, in `buffer`, whatever was in it.
     pub(super) async fn read(&self, inside: &str, span: Span, buffer: Vec<u8>) -> Result<Vec<u8>> {
         let path = self.path(inside);
-        let handle = self.session.open(Ask::OpenToRead(&path)).await?;
+        let handle = self.session.open(Ask::OpenToRead(path.as_bytes())).await?;
         match span {
             Span::Whole => {
                 // Most files are small: size and first piece come in one round trip.
-                let first = self.piece(handle.name(), 0, self.session.read_bytes);
+                let first = self.session.piece(handle.name(), 0, self.session.read_bytes);
                 let attributes = self.session.attributes(Ask::HandleStat(handle.name()));
                 let (first, attributes) = futures::join!(first, attributes);
                 let length = regular_size(attributes?)?;
@@ -208,39 +187,13 @@ impl Files {
         let begin = offset + first.len() as u64;
         let step = self.session.read_bytes as usize;
         let pieces = (0_u64..).step_by(step).zip(rest.chunks_mut(step));
-        let steps: Vec<_> = pieces.map(|(at, piece)| self.fill(handle, begin + at, piece)).collect();
+        let steps: Vec<_> = pieces.map(|(at, piece)| self.session.fill(handle, begin + at, piece)).collect();
         stream::iter(steps)
             .buffer_unordered(PIECES_AT_ONCE)
             .try_collect::<()>()
             .await
             .map_err(|trouble| if trouble.kind == FaultKind::Damaged { Trouble::damaged(cause()) } else { trouble })?;
         Ok(buffer)
-    }
-
-    /// Fills `piece` from `offset`; a server may answer with less than was asked for, as often as it likes.
-    async fn fill(&self, handle: &Bytes, offset: u64, piece: &mut [u8]) -> Result<()> {
-        let mut filled = 0;
-        while let Some(rest) = piece.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            let data = self.piece(handle, offset + filled as u64, rest.len() as u32).await?;
-            let Some(target) = rest.get_mut(..data.len()) else {
-                return Err(Trouble::protocol("more bytes came than were asked for"));
-            };
-            target.copy_from_slice(&data);
-            filled += data.len();
-        }
-        Ok(())
-    }
-
-    async fn piece(&self, handle: &Bytes, offset: u64, length: u32) -> Result<Bytes> {
-        match self.session.ask(Ask::Read(handle, offset, length)).await? {
-            Answer::Data(data) if data.is_empty() => Err(Trouble::protocol("an answer without bytes")),
-            Answer::Data(data) => {
-                Flow::current().downloaded(data.len()).await;
-                Ok(data)
-            }
-            Answer::Status { code, .. } if trouble::is_end(code) => Err(Trouble::damaged("the file ends")),
-            other => Err(refused(other, "another answer than bytes")),
-        }
     }
 
     /// Stores a file; nobody sees a part of it.
@@ -311,7 +264,7 @@ impl Files {
         }
         let Err(trouble) = self.session.done(Ask::Rename(temporary, path)).await else { return Ok(()) };
         // Without the extension a name that is taken is refused, mostly in vague words.
-        if self.session.attributes(Ask::LinkStat(path)).await.is_err() {
+        if self.session.attributes(Ask::LinkStat(path.as_bytes())).await.is_err() {
             return Err(trouble);
         }
         let is_same = self.read(&name.path(), Span::Whole, Vec::new()).await.is_ok_and(|stored| stored == *bytes);
@@ -333,7 +286,7 @@ impl Files {
         } else {
             Trouble::new(FaultKind::Exists, "another config file is there")
         };
-        match self.session.attributes(Ask::LinkStat(path)).await {
+        match self.session.attributes(Ask::LinkStat(path.as_bytes())).await {
             Ok(_) => {}
             // Links are offered, but not on this file system.
             Err(absent) if absent.kind == FaultKind::NotFound => {

@@ -5,14 +5,18 @@
 //! | [`wire`] | packets |
 //! | [`session`] | questions and answers over one stream |
 //! | [`files`] | files and folders: no half file under a name |
+//! | [`reading`] | listings and pieces of files |
+//! | [`foreign`] | trees that are no copies, to be read |
 //! | [`through_ssh`], [`known_hosts`] | our own SSH client, and which hosts it believes |
 //! | [`through_program`] | the system's ssh instead |
 //! | [`lanes`] | several connections to one server |
 //! | [`trouble`] | what a failure means |
 
 mod files;
+mod foreign;
 mod known_hosts;
 mod lanes;
+mod reading;
 mod session;
 mod through_program;
 mod through_ssh;
@@ -27,6 +31,7 @@ use format::{FileKind, FileName};
 use model::{Fault, FaultKind};
 
 use self::files::Files;
+pub use self::foreign::{SftpFacts, SftpFile, SftpReader};
 use self::lanes::Lanes;
 use self::trouble::{Result as TroubleOr, Trouble};
 use crate::pace::flow::Flow;

@@ -237,6 +237,10 @@ pub(super) struct Handle {
 }
 
 impl Handle {
+    pub(super) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
     /// What the server calls it.
     pub(super) fn name(&self) -> &Bytes {
         &self.handle

@@ -23,6 +23,7 @@ const REMOVE: u8 = 13;
 const MKDIR: u8 = 14;
 const STAT: u8 = 17;
 const RENAME: u8 = 18;
+const READLINK: u8 = 19;
 const EXTENDED: u8 = 200;
 const STATUS: u8 = 101;
 const HANDLE: u8 = 102;
@@ -57,16 +58,17 @@ pub(super) const STATVFS: &str = "statvfs@openssh.com";
 #[derive(Debug)]
 pub(super) enum Ask<'a> {
     /// Opens a file to read it.
-    OpenToRead(&'a str),
+    OpenToRead(&'a [u8]),
     /// Makes a file that must not be there, with these permissions.
     OpenNew(&'a str, u32),
     Close(&'a Bytes),
     Read(&'a Bytes, u64, u32),
     /// The bytes are sent behind the packet; only their number is in it.
     Write(&'a Bytes, u64, usize),
-    LinkStat(&'a str),
+    LinkStat(&'a [u8]),
+    ReadLink(&'a [u8]),
     HandleStat(&'a Bytes),
-    OpenFolder(&'a str),
+    OpenFolder(&'a [u8]),
     ReadFolder(&'a Bytes),
     Remove(&'a str),
     MakeFolder(&'a str, u32),
@@ -95,7 +97,10 @@ pub(super) enum Answer {
 pub(super) struct Attributes {
     pub(super) size: Option<u64>,
     pub(super) modified_seconds: Option<u32>,
-    permissions: Option<u32>,
+    /// The bits of `st_mode`, the kind of file among them.
+    pub(super) permissions: Option<u32>,
+    /// User and group by number.
+    pub(super) owner: Option<(u32, u32)>,
 }
 
 impl Attributes {
@@ -164,7 +169,7 @@ impl Ask<'_> {
         match self {
             Ask::OpenToRead(path) => {
                 begin(&mut packet, OPEN);
-                put(&mut packet, path.as_bytes());
+                put(&mut packet, path);
                 packet.put_u32(OPEN_READ);
                 packet.put_u32(0);
             }
@@ -197,9 +202,10 @@ impl Ask<'_> {
             Ask::Close(handle) => one(&mut packet, CLOSE, id, handle),
             Ask::HandleStat(handle) => one(&mut packet, FSTAT, id, handle),
             Ask::ReadFolder(handle) => one(&mut packet, READDIR, id, handle),
-            Ask::LinkStat(path) => one(&mut packet, LSTAT, id, path.as_bytes()),
+            Ask::LinkStat(path) => one(&mut packet, LSTAT, id, path),
+            Ask::ReadLink(path) => one(&mut packet, READLINK, id, path),
             Ask::Stat(path) => one(&mut packet, STAT, id, path.as_bytes()),
-            Ask::OpenFolder(path) => one(&mut packet, OPENDIR, id, path.as_bytes()),
+            Ask::OpenFolder(path) => one(&mut packet, OPENDIR, id, path),
             Ask::Remove(path) => one(&mut packet, REMOVE, id, path.as_bytes()),
             Ask::Rename(from, to) => {
                 one(&mut packet, RENAME, id, from.as_bytes());
@@ -300,7 +306,7 @@ fn attributes(packet: &mut Bytes) -> Result<Attributes, Malformed> {
         found.size = Some(long(packet)?);
     }
     if flags & HAS_OWNER != 0 {
-        long(packet)?;
+        found.owner = Some((number(packet)?, number(packet)?));
     }
     if flags & HAS_PERMISSIONS != 0 {
         found.permissions = Some(number(packet)?);

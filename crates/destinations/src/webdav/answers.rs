@@ -24,6 +24,18 @@ pub(crate) struct Member {
     pub(crate) modified_seconds: Option<i64>,
 }
 
+/// One thing in an answer, with its whole address and all that was asked about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The names that its address is made of, from the top of the server on, as bytes.
+    pub(crate) names: Vec<Vec<u8>>,
+    pub(crate) is_folder: bool,
+    pub(crate) size: Option<u64>,
+    pub(crate) modified_seconds: Option<i64>,
+    /// What the server calls this state of it, with its quotes.
+    pub(crate) etag: Option<String>,
+}
+
 /// Why an answer is no listing.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NoListing {
@@ -62,6 +74,7 @@ struct Properties {
     resourcetype: Option<ResourceType>,
     getcontentlength: Option<String>,
     getlastmodified: Option<String>,
+    getetag: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -71,16 +84,28 @@ struct ResourceType {
 
 /// Reads the answer to a `PROPFIND`. An entry that the server itself says is gone is left out.
 pub(crate) fn parse_multistatus(xml: &[u8]) -> Result<Vec<Member>, NoListing> {
+    parse_entries(xml)?.into_iter().map(member).collect()
+}
+
+/// The same with whole addresses, whose names may be no text.
+pub(crate) fn parse_entries(xml: &[u8]) -> Result<Vec<Told>, NoListing> {
     let text = std::str::from_utf8(xml).map_err(malformed)?;
     let Answer::Multistatus(answer) = quick_xml::de::from_str(text).map_err(malformed)?;
-    answer.response.into_iter().filter_map(|response| member(response).transpose()).collect()
+    answer.response.into_iter().filter_map(|response| told(response).transpose()).collect()
 }
 
 fn malformed(why: impl std::fmt::Display) -> NoListing {
     NoListing { kind: FaultKind::Damaged, cause: format!("the answer is not a listing: {why}") }
 }
 
-fn member(response: Response) -> Result<Option<Member>, NoListing> {
+fn member(told: Told) -> Result<Member, NoListing> {
+    let mut names = told.names.into_iter().rev().map(String::from_utf8);
+    let mut next = || names.next().unwrap_or(Ok(String::new())).map_err(|_| malformed("an address in it is none"));
+    let (name, folder) = (next()?, next()?);
+    Ok(Member { folder, name, is_folder: told.is_folder, size: told.size, modified_seconds: told.modified_seconds })
+}
+
+fn told(response: Response) -> Result<Option<Told>, NoListing> {
     if let Some(status) = &response.status {
         return match code(status)? {
             404 | 410 => Ok(None),
@@ -105,13 +130,12 @@ fn member(response: Response) -> Result<Option<Member>, NoListing> {
         None => None,
         Some(text) => Some(text.parse().map_err(|_| malformed(format!("`{}` is no size", fit_to_show(text))))?),
     };
-    let (folder, name) = names_of(&response.href).ok_or_else(|| malformed("an address in it is none"))?;
-    Ok(Some(Member {
-        folder,
-        name,
+    Ok(Some(Told {
+        names: names_of(&response.href),
         is_folder: resource_type.collection.is_some(),
         size,
         modified_seconds: found.getlastmodified.as_deref().and_then(seconds_of),
+        etag: found.getetag.as_deref().map(str::trim).filter(|etag| !etag.is_empty()).map(str::to_owned),
     }))
 }
 
@@ -131,19 +155,17 @@ fn code(status: &str) -> Result<u16, NoListing> {
     number.ok_or_else(|| malformed(format!("`{}` is no status", fit_to_show(status))))
 }
 
-/// The last two names in an address, of which the first may be missing.
-fn names_of(href: &str) -> Option<(String, String)> {
+/// The names in an address; none at the top.
+fn names_of(href: &str) -> Vec<Vec<u8>> {
     let path = match href.trim().split_once("://") {
         Some((_, after)) => after.find('/').map_or("", |slash| &after[slash..]),
         None => href.trim(),
     };
-    let mut names = path.trim_end_matches('/').rsplit('/');
-    let mut next = || match names.next() {
-        Some(name) => percent_decode_str(name).decode_utf8().ok().map(std::borrow::Cow::into_owned),
-        None => Some(String::new()),
-    };
-    let name = next()?;
-    Some((next()?, name))
+    let path = path.strip_prefix('/').unwrap_or(path).trim_end_matches('/');
+    match path {
+        "" => Vec::new(),
+        _ => path.split('/').map(|name| percent_decode_str(name).collect()).collect(),
+    }
 }
 
 /// A moment as HTTP writes it, in seconds since 1970.

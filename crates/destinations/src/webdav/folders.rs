@@ -28,10 +28,24 @@ pub(super) struct Listing {
 impl WebdavFolder {
     /// What the server knows about `url` itself (`0`) or about it and what is in it (`1`).
     async fn properties(&self, matter: &Matter, url: Url, depth: &'static str) -> Result<Listing, Fault> {
+        let (body, now_seconds) = self.multistatus(matter, url, depth, QUESTION).await?;
+        let members = answers::parse_multistatus(&body)
+            .map_err(|no_listing| self.http.fault(no_listing.kind, matter, no_listing.cause))?;
+        Ok(Listing { members, now_seconds })
+    }
+
+    /// The whole answer to a question about properties, and the server's own idea of the time.
+    pub(super) async fn multistatus(
+        &self,
+        matter: &Matter,
+        url: Url,
+        depth: &'static str,
+        question: &'static [u8],
+    ) -> Result<(Bytes, Option<i64>), Fault> {
         let ask = |request: &mut reqwest::Request| {
             request.headers_mut().insert(DEPTH, HeaderValue::from_static(depth));
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml; charset=utf-8"));
-            http::upload(request, Bytes::from_static(QUESTION));
+            http::upload(request, Bytes::from_static(question));
         };
         let response = self.ask(matter, propfind(), url, ask).await?;
         let response = response.map_err(|refusal| self.refused(matter, &refusal))?;
@@ -41,10 +55,7 @@ impl WebdavFolder {
         }
         let date = response.headers().get(DATE).and_then(|value| value.to_str().ok());
         let now_seconds = date.and_then(answers::seconds_of);
-        let body = self.http.body(matter, response, LISTING_LIMIT_BYTES).await?;
-        let members = answers::parse_multistatus(&body)
-            .map_err(|no_listing| self.http.fault(no_listing.kind, matter, no_listing.cause))?;
-        Ok(Listing { members, now_seconds })
+        Ok((self.http.body(matter, response, LISTING_LIMIT_BYTES).await?, now_seconds))
     }
 
     /// What is in the folder at `path`, without itself.

@@ -8,6 +8,7 @@
 
 mod answers;
 mod folders;
+mod foreign;
 mod nextcloud;
 mod upload;
 
@@ -23,6 +24,7 @@ use model::{ExposeSecret as _, Fault, FaultKind, Id};
 use reqwest::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, Response, StatusCode, Url};
 
+pub use self::foreign::{WebdavEntry, WebdavReader};
 use self::nextcloud::UploadsFolder;
 use crate::http::{self, HttpClient, Matter, Refusal};
 use crate::{Access, Destination, Limits, Listed, Span, WebdavLocation};
