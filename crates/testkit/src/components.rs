@@ -110,6 +110,12 @@ pub fn ftp_rootfs() -> Option<PathBuf> {
     needed("proftpd", rootfs.join(".complete")).map(|_| rootfs)
 }
 
+/// The unpacked file system that holds vsftpd.
+pub fn vsftpd_rootfs() -> Option<PathBuf> {
+    let rootfs = home().join("ftp/vsftpd");
+    needed("vsftpd", rootfs.join(".complete")).map(|_| rootfs)
+}
+
 /// The folder with pyftpdlib, an FTP server in Python.
 pub fn pyftpdlib() -> Option<PathBuf> {
     let folder = home().join("ftp/pyftpdlib");

@@ -9,7 +9,7 @@
 //! | [`AzureServer`] | Azurite, Microsoft's own emulator of Azure's blob storage |
 //! | [`GoogleServer`], [`B2Server`] | stand-ins for Google Cloud Storage and Backblaze B2, which rclone takes for the real ones |
 //! | [`DropboxServer`] | a stand-in for Dropbox, which Dropbox's own client library takes for Dropbox |
-//! | [`FtpServer`] | ProFTPD and pyftpdlib, with TLS |
+//! | [`FtpServer`] | ProFTPD, vsftpd and pyftpdlib, with TLS |
 //! | [`MariaDbServer`], [`PostgresServer`], [`RedisServer`] | database servers, and their dump tools beside them |
 //! | [`SshServer`] | OpenSSH with accounts of its own, for SFTP and rsync |
 //! | [`store_server`] | the product's own storage server, as the program that ships |

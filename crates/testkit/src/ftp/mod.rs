@@ -1,5 +1,6 @@
 //! FTP servers with TLS, each for one test: ProFTPD, which lists for programs and for people, wants a data connection to
-//! resume the TLS session of its control connection and never renames over a file; and pyftpdlib, which does neither.
+//! resume the TLS session of its control connection and never renames over a file; vsftpd, which wants the same, lists for
+//! people alone and keeps back what begins with a dot; and pyftpdlib, which does none of this.
 
 use std::ffi::OsString;
 use std::io;
@@ -13,6 +14,7 @@ use crate::components;
 use crate::process::{Server, ServerPlan};
 
 const PROFTPD_SETTINGS: &str = include_str!("proftpd.conf");
+const VSFTPD_SETTINGS: &str = include_str!("vsftpd.conf");
 const PYFTPDLIB: &str = include_str!("server.py");
 /// Where data connections may be: below what systems give to those who ask for any port.
 const FIRST_DATA_PORT: u16 = 10_000;
@@ -36,6 +38,10 @@ pub enum FtpKind {
     ProftpdWithNewestTls,
     /// pyftpdlib.
     Pyftpdlib,
+    /// vsftpd, of which nothing can be had but to read.
+    Vsftpd,
+    /// vsftpd with TLS from the first byte on.
+    VsftpdImplicit,
 }
 
 /// An FTP server at work; dropping it stops it and removes what it held.
@@ -55,6 +61,8 @@ impl FtpServer {
     /// The account that may do everything. pyftpdlib has two more with the same password: `keeper` may remove nothing,
     /// `reader` may only read.
     pub const USER: &'static str = "alice";
+    /// The only account of vsftpd. What it may not enter or read begins with `closed`.
+    pub const ANYBODY: &'static str = "anonymous";
     /// The password of every account.
     pub const PASSWORD: &'static str = "open sesame";
 
@@ -65,6 +73,7 @@ impl FtpServer {
     pub fn start(kind: FtpKind, flaw: CertificateFlaw) -> Option<Self> {
         let component = match kind {
             FtpKind::Pyftpdlib => components::pyftpdlib()?,
+            FtpKind::Vsftpd | FtpKind::VsftpdImplicit => components::vsftpd_rootfs()?,
             _ => components::ftp_rootfs()?,
         };
         match Self::start_installed(kind, &component, flaw) {
@@ -86,7 +95,10 @@ impl FtpServer {
         let passive = format!("PassivePorts {} {}\n", data_ports.start, data_ports.end - 1);
         let of_proftpd =
             |more: &str| proftpd(component, &folder, &data_dir, &certificates, &format!("{passive}{more}"));
+        let of_vsftpd = |more: &str| vsftpd(component, &folder, &data_dir, &certificates, &data_ports, more);
         let plan = match kind {
+            FtpKind::Vsftpd => of_vsftpd("")?,
+            FtpKind::VsftpdImplicit => of_vsftpd("implicit_ssl=YES\n")?,
             FtpKind::Pyftpdlib => pyftpdlib(component, &folder, &data_dir, &certificates, &data_ports)?,
             FtpKind::Proftpd => of_proftpd("")?,
             FtpKind::ProftpdWithNewestTls => of_proftpd("TLSProtocol TLSv1.3\n")?,
@@ -140,6 +152,33 @@ fn proftpd(
         program.iter().cloned().chain(["--nodaemon".into(), "--config".into(), file.clone().into()]).collect()
     });
     Ok(ServerPlan { name: "proftpd", program: "env".into(), arguments, folder: folder.to_owned() })
+}
+
+fn vsftpd(
+    rootfs: &Path,
+    folder: &Path,
+    data_dir: &Path,
+    certificates: &CertificateFiles,
+    data_ports: &Range<u16>,
+    more: &str,
+) -> io::Result<ServerPlan> {
+    let shown = |path: &Path| path.display().to_string();
+    let text = VSFTPD_SETTINGS
+        .replace("@FOLDER@", &shown(folder))
+        .replace("@DATA@", &shown(data_dir))
+        .replace("@CERTIFICATE@", &shown(&certificates.certificate))
+        .replace("@KEY@", &shown(&certificates.key))
+        .replace("@FIRST_PORT@", &data_ports.start.to_string())
+        .replace("@LAST_PORT@", &(data_ports.end - 1).to_string())
+        .replace("@MORE@", more);
+    let file = folder.join("vsftpd.conf");
+    std::fs::write(&file, text)?;
+    let program = components::unpacked_program(rootfs, "usr/sbin/vsftpd")?;
+    let arguments = Box::new(move |port: u16| {
+        let own: [OsString; 2] = [file.clone().into(), format!("-olisten_port={port}").into()];
+        program.iter().cloned().chain(own).collect()
+    });
+    Ok(ServerPlan { name: "vsftpd", program: "env".into(), arguments, folder: folder.to_owned() })
 }
 
 fn pyftpdlib(
