@@ -13,6 +13,7 @@ mod mysql;
 mod postgres;
 pub mod program;
 mod redis;
+mod remote;
 mod sqlite;
 mod stdin;
 
@@ -21,5 +22,6 @@ pub use mongodb::{Mongodb, MongodbOptions};
 pub use mysql::{Mysql, MysqlLogin, MysqlOptions};
 pub use postgres::{Postgres, PostgresLogin, PostgresOptions};
 pub use redis::{Redis, RedisKeys, RedisKeysOptions, RedisLogin};
+pub use remote::{RemoteSettings, remote_tree};
 pub use sqlite::Sqlite;
 pub use stdin::Stdin;
