@@ -14,8 +14,8 @@ use format::{FileKind, FileName};
 use model::Id;
 use testkit::process::Server as Process;
 use testkit::{
-    AzureServer, B2Server, CephServer, CertificateFlaw, DropboxServer, FtpKind, FtpServer, GoogleServer, Oracle,
-    RestServer, RestServerOptions, SshServer, SshServerOptions, WebdavKind, WebdavOptions, WebdavServer, components,
+    AzureServer, B2Server, CephServer, DropboxServer, FtpKind, FtpServer, GoogleServer, Oracle, RestServer,
+    RestServerOptions, SshServer, SshServerOptions, WebdavKind, WebdavOptions, WebdavServer, components,
 };
 
 use super::servers::{ThroughRclone, ThroughRsync};
@@ -77,7 +77,7 @@ impl Kind {
     pub fn start(self) -> Option<Box<dyn Real>> {
         let webdav = |kind| WebdavServer::start(&WebdavOptions::plain(kind));
         let ssh = || SshServer::start(&SshServerOptions::default());
-        let ftp = |kind| FtpServer::start(kind, CertificateFlaw::None);
+        let ftp = FtpServer::start_for_relay;
         Some(match self {
             Kind::Rest => Box::new(RestServer::start(&with_login())?),
             Kind::S3 => Box::new(CephServer::shared()?.new_bucket()),

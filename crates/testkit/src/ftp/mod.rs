@@ -51,7 +51,7 @@ pub struct FtpServer {
     pub certificates: CertificateFiles,
     /// The folder on disk where every account starts.
     pub data_dir: PathBuf,
-    /// Where it opens its data connections.
+    /// Where it opens its data connections, if that was asked for; nowhere in particular otherwise.
     pub data_ports: Range<u16>,
     /// The process: to freeze, kill and start again.
     pub server: Server,
@@ -71,18 +71,36 @@ impl FtpServer {
     /// # Panics
     /// When it is installed and does not start.
     pub fn start(kind: FtpKind, flaw: CertificateFlaw) -> Option<Self> {
+        Self::start_at(kind, flaw, 0..0)
+    }
+
+    /// The same with its data connections at a few ports, for a relay in front of it. Whoever asks for many in a short
+    /// time may find them all taken.
+    ///
+    /// # Panics
+    /// When it is installed and does not start.
+    pub fn start_for_relay(kind: FtpKind) -> Option<Self> {
+        Self::start_at(kind, CertificateFlaw::None, data_ports())
+    }
+
+    fn start_at(kind: FtpKind, flaw: CertificateFlaw, data_ports: Range<u16>) -> Option<Self> {
         let component = match kind {
             FtpKind::Pyftpdlib => components::pyftpdlib()?,
             FtpKind::Vsftpd | FtpKind::VsftpdImplicit => components::vsftpd_rootfs()?,
             _ => components::ftp_rootfs()?,
         };
-        match Self::start_installed(kind, &component, flaw) {
+        match Self::start_installed(kind, &component, flaw, data_ports) {
             Ok(server) => Some(server),
             Err(error) => panic!("cannot start an FTP server: {error}"),
         }
     }
 
-    fn start_installed(kind: FtpKind, component: &Path, flaw: CertificateFlaw) -> io::Result<Self> {
+    fn start_installed(
+        kind: FtpKind,
+        component: &Path,
+        flaw: CertificateFlaw,
+        data_ports: Range<u16>,
+    ) -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("triplicate-ftp-").tempdir()?.keep();
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755))?;
         let data_dir = folder.join("data");
@@ -91,8 +109,10 @@ impl FtpServer {
             std::os::unix::fs::chown(&data_dir, Some(NOBODY), Some(NOBODY))?;
         }
         let certificates = make_certificate(&folder, flaw)?;
-        let data_ports = data_ports();
-        let passive = format!("PassivePorts {} {}\n", data_ports.start, data_ports.end - 1);
+        let passive = match data_ports.is_empty() {
+            true => String::new(),
+            false => format!("PassivePorts {} {}\n", data_ports.start, data_ports.end - 1),
+        };
         let of_proftpd =
             |more: &str| proftpd(component, &folder, &data_dir, &certificates, &format!("{passive}{more}"));
         let of_vsftpd = |more: &str| vsftpd(component, &folder, &data_dir, &certificates, &data_ports, more);

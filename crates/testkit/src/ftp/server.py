@@ -20,7 +20,8 @@ class Handler(TLS_FTPHandler):
     tls_control_required = True
     tls_data_required = True
     banner = "ready"
-    passive_ports = range(int(first_data_port), int(end))
+    # None of its own choice: any port.
+    passive_ports = range(int(first_data_port), int(end)) or None
 
 
 server = FTPServer(("127.0.0.1", int(port)), Handler)
