@@ -14,7 +14,7 @@ use destinations::{Limits, Span};
 use format::{FileKind, FileName};
 use model::Verdict;
 use network::{Base, EXHAUSTIVE, Kind, LIMITS, Server, Three};
-use network::{asked_in_a_run, chosen, ensure, for_each_case, only, sample_of};
+use network::{asked_in_a_run, chosen, ensure, for_each_case, only, patient, sample_of};
 use testkit::proxy::{At, Break, HttpFault, Rule};
 use testkit::{RestServerOptions, Verb};
 
@@ -61,7 +61,7 @@ fn a_run_endures(base: &Base, server: &Server, case: &Case) -> Result<(), String
     let three = Three::new(base, server);
     let proxy = &three.behind.proxy;
     proxy.follow(only(Rule::new(HttpFault::Break(case.how, case.at)).on(case.verb).from(case.number).times(1)));
-    let report = three.run(&LIMITS)?;
+    let report = three.run(&if case.how.is_silent() { LIMITS } else { patient(LIMITS) })?;
     ensure(proxy.fired() == 1, || format!("the fault came {} times", proxy.fired()))?;
     ensure(report.verdict == Verdict::Ok, || format!("{:?}: {:?}", report.verdict, report.copies))?;
     three.healthy_copies_are_whole(&report)?;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clock::{Clock, SystemClock};
 use model::Verdict;
-use network::{Base, Kind, LIMITS, SHORT_LIMITS, Server, Three, chosen, ensure, for_each_case};
+use network::{Base, Kind, LIMITS, SHORT_LIMITS, Server, Three, chosen, ensure, for_each_case, patient};
 use testkit::proxy::{Break, Lane, RawFault, Relay, Way};
 
 /// Of each kind, in a run without the variable; of rsync, where everything that is asked is a login, less.
@@ -43,6 +43,13 @@ struct Case {
     is_surely_reached: bool,
 }
 
+impl Case {
+    /// Whether nobody is told of it.
+    fn is_silent(&self) -> bool {
+        matches!(self.fault, RawFault::Break { how, .. } | RawFault::Refuse(how) if how.is_silent())
+    }
+}
+
 fn all_cases(server: &Server) -> Vec<Case> {
     let mut cases = Vec::new();
     let of_kind = if server.kind == Kind::Rsync { THOUSANDTHS_OF_RSYNC.as_slice() } else { &THOUSANDTHS };
@@ -70,7 +77,7 @@ fn all_cases(server: &Server) -> Vec<Case> {
 fn bytes_of_a_run(server: &Server) -> Vec<(Lane, Way, u64)> {
     let base = Base::new(NEW_BYTES);
     let three = Three::with(&base, server.behind_relay());
-    three.run(&LIMITS).unwrap();
+    three.run(&patient(LIMITS)).unwrap();
     let relay = &three.behind.proxy;
     let all =
         [Lane::Main, Lane::Further].map(|lane| [Way::Up, Way::Down].map(|way| (lane, way, relay.passed(lane, way))));
@@ -82,7 +89,8 @@ fn one_copy_has_trouble(base: &Base, server: &Server, case: &Case, missed: &Atom
     three.behind.proxy.follow(case.fault);
     let clock = SystemClock::new();
     let begun = clock.monotonic();
-    let report = three.run(if case.passes { &LIMITS } else { &SHORT_LIMITS })?;
+    let limits = if case.passes { LIMITS } else { SHORT_LIMITS };
+    let report = three.run(&if case.is_silent() { limits } else { patient(limits) })?;
     let took = clock.monotonic() - begun;
     let came = three.behind.proxy.fired() > 0;
     missed.fetch_add(usize::from(!came), Ordering::Relaxed);

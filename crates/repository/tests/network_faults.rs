@@ -18,7 +18,7 @@ use destinations::Limits;
 use format::{FileKind, FileName};
 use model::{Fault, FaultKind, Verdict};
 use network::{Base, Behind, Kind, LIMITS, SHORT_LIMITS, Server, Three, USER_PASSWORD};
-use network::{asked_in_a_run, chosen, ensure, for_each_case, only, sample_of};
+use network::{asked_in_a_run, chosen, ensure, for_each_case, only, patient, sample_of};
 use repository::copies::status::Holdings;
 use repository::records::RecordsFolder;
 use testkit::process::wait_until;
@@ -115,7 +115,8 @@ fn one_copy_has_trouble(base: &Base, server: &Server, case: &Case) -> Result<(),
     three.behind.proxy.follow(only(rule));
     let clock = SystemClock::new();
     let begun = clock.monotonic();
-    let report = three.run(&SHORT_LIMITS)?;
+    let is_silent = matches!(case.fault, HttpFault::Break(how, _) if how.is_silent());
+    let report = three.run(&if is_silent { SHORT_LIMITS } else { patient(SHORT_LIMITS) })?;
     let took = clock.monotonic() - begun;
     // What is known already is not read again.
     let may_be_spared = case.fault == HttpFault::ShortBody;

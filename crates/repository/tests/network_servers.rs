@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use destinations::Limits;
 use model::{FaultKind, Verdict};
-use network::{Base, Kind, LIMITS, SHORT_LIMITS, Server, Three, chosen};
+use network::{Base, Kind, LIMITS, SHORT_LIMITS, Server, Three, chosen, patient};
 use repository::backup::BackupReport;
 use testkit::process::{Signal, family, is_running, run, signal, wait_until};
 use testkit::proxy::{Lane, Relay, Way};
@@ -22,9 +21,6 @@ use testkit::proxy::{Lane, Relay, Way};
 const NEW_BYTES: usize = 150_000;
 
 const TOOL_LIMIT: Duration = Duration::from_secs(30);
-
-/// Some servers think for a while before they refuse somebody.
-const PATIENT: Limits = Limits { stall_limit_seconds: 10, ..SHORT_LIMITS };
 
 /// How many requests or logins somebody may try whom nobody lets in.
 const TRIES_OF_A_STRANGER_MAX: u64 = 12;
@@ -50,7 +46,7 @@ fn killed_in_the_middle(kind: Kind) {
     let base = Base::new(NEW_BYTES);
     let bytes = {
         let three = Three::with(&base, server.behind_relay());
-        three.run(&LIMITS).unwrap();
+        three.run(&patient(LIMITS)).unwrap();
         three.behind.proxy.passed(Lane::Main, Way::Up)
     };
     let moments = [5, 100, 200, 300, 400, 500, 600, 700, 800].to_vec();
@@ -61,7 +57,7 @@ fn killed_in_the_middle(kind: Kind) {
         let report = std::thread::scope(|scope| {
             let running = scope.spawn(|| {
                 let _inside = base.room.runtime.enter();
-                three.run(&SHORT_LIMITS).unwrap()
+                three.run(&patient(SHORT_LIMITS)).unwrap()
             });
             let due = || relay.passed(Lane::Main, Way::Up) >= bytes * thousandths / 1000;
             assert!(wait_until(Duration::from_secs(60), || due() || running.is_finished()));
@@ -172,7 +168,7 @@ fn nobody_is_let_in(kind: Kind) {
     let base = Base::new(NEW_BYTES);
     let three = Three::with(&base, server.behind_relay());
     let _inside = base.room.runtime.enter();
-    let stranger = three.behind.destination_of_stranger(&PATIENT).unwrap();
+    let stranger = three.behind.destination_of_stranger(&patient(SHORT_LIMITS)).unwrap();
     let repository = three.repository_with(stranger).unwrap();
     let report = base.room.backup(&repository, Path::new("source"));
     drop(repository);
