@@ -9,7 +9,7 @@ use repository::backup::{Entry, Origin, OriginError};
 
 use crate::dump::{Dump, file};
 use crate::manifest::{Kind, Manifest};
-use crate::program::{ProgramError, find, version};
+use crate::program::{Patience, ProgramError, SILENCE_LIMIT, find, version};
 
 const TOOL: &str = "mongodump";
 const ARCHIVE_FILE: &str = "mongodb.archive";
@@ -88,7 +88,8 @@ impl Origin for Mongodb {
                 program = program.argument(format!("{name}={value}"));
             }
         }
-        let running = program.start().map_err(|error| failed("start", &error))?;
+        let patience = Patience { silence_limit: Some(SILENCE_LIMIT), cancel: None };
+        let running = program.patience(patience).start().map_err(|error| failed("start", &error))?;
         Ok(Box::new(Dump::new(ARCHIVE_FILE, running)))
     }
 

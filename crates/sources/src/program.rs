@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use command_fds::{CommandFdExt as _, FdMapping};
 use model::{ExposeSecret as _, Secret};
+use repository::Cancel;
 
 pub use running::Running;
 pub(crate) use search::{find, version};
@@ -28,6 +29,9 @@ use secret_file::SecretFile;
 
 /// Standard input, output and error are 0 to 2.
 const FIRST_FREE_DESCRIPTOR: i32 = 3;
+
+/// A dump tool that writes nothing for so long waits for a server that has stopped.
+pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(60 * 60);
 
 /// A program that is to be started, and all that it gets.
 #[derive(Debug)]
@@ -41,8 +45,18 @@ pub struct Program {
     secrets: Vec<Secret>,
     folder: Option<PathBuf>,
     deadline: Option<Duration>,
+    patience: Patience,
     has_input: bool,
     has_output: bool,
+}
+
+/// How long a program's output is waited for.
+#[derive(Debug, Clone, Default)]
+pub struct Patience {
+    /// It is killed when it has written nothing for so long while somebody was waiting.
+    pub silence_limit: Option<Duration>,
+    /// Ends the wait when somebody wants to stop.
+    pub cancel: Option<Cancel>,
 }
 
 /// How a program failed.
@@ -74,6 +88,7 @@ impl Program {
             secrets: Vec::new(),
             folder: None,
             deadline: None,
+            patience: Patience::default(),
             has_input: false,
             has_output: true,
         }
@@ -146,6 +161,13 @@ impl Program {
         self
     }
 
+    /// How long to wait for its output.
+    #[must_use]
+    pub fn patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// It reads what we write to it; otherwise its input is empty.
     #[must_use]
     pub fn with_input(mut self) -> Self {
@@ -187,7 +209,7 @@ impl Program {
         let mappings = numbered.map(|(file, child_fd)| FdMapping { parent_fd: file.into_descriptor(), child_fd });
         command.fd_mappings(mappings.collect()).map_err(|error| failed(&error))?;
         let child = command.spawn().map_err(|error| failed(&error))?;
-        Ok(Running::new(name, child, self.deadline, self.secrets))
+        Ok(Running::new(name, child, (self.deadline, self.patience), self.secrets))
     }
 
     /// Runs it to its end and gives what it wrote.

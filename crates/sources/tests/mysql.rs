@@ -4,10 +4,12 @@
 mod suite;
 
 use std::io::Read;
+use std::time::Duration;
 
 use model::Secret;
 use repository::backup::Origin;
 use sources::into::{Target, Terms};
+use sources::program::Patience;
 use sources::{Mysql, MysqlLogin, MysqlOptions};
 use suite::{Copy, backup, is_exhaustive};
 use testkit::MariaDbServer;
@@ -229,6 +231,22 @@ fn a_dump_that_ends_early_is_an_error() {
         assert!(by_table || source.manifest().is_ok());
         server.server.start_again().unwrap();
     }
+}
+
+#[test]
+fn a_server_that_stops_answering_is_not_waited_for_for_ever() {
+    let Some(server) = MariaDbServer::start() else { return };
+    server.sql("CREATE DATABASE app; USE app; CREATE TABLE many (id int PRIMARY KEY, t text)");
+    server.sql("USE app; INSERT INTO many SELECT seq, REPEAT('x', 500) FROM seq_1_to_40000");
+    let patience = Patience { silence_limit: Some(Duration::from_secs(1)), cancel: None };
+    let source = source(&server, &[], false).patience(patience);
+    let entry = source.list(b"").unwrap().remove(0);
+    let mut reader = source.open(&entry.name, &entry).unwrap();
+    reader.read_exact(&mut vec![0; 1 << 20]).unwrap();
+    server.server.freeze();
+    let error = std::io::copy(&mut reader, &mut std::io::sink()).unwrap_err().to_string();
+    server.server.thaw();
+    assert!(error.contains("`mariadb-dump` wrote nothing for 1 s and was killed"), "{error}");
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::io::Read;
 use std::time::Duration;
 
 use model::Secret;
+use repository::Cancel;
 use repository::backup::{Origin, OriginError};
 use sources::Command;
-use sources::program::Program;
+use sources::program::{Patience, Program};
 use testkit::process::{is_running, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -63,6 +64,26 @@ fn a_program_is_killed_at_its_deadline_with_all_that_it_started() {
     assert!(error.contains("did not end within 0 s and was killed"), "{error}");
     let child = text.trim().parse().unwrap();
     assert!(wait_until(LIMIT, || !is_running(child)));
+}
+
+#[test]
+fn a_program_that_says_nothing_is_killed_and_one_that_is_not_wanted_any_more_is_left() {
+    let patience = Patience { silence_limit: Some(Duration::from_millis(600)), cancel: None };
+    // Nobody waits while it writes, however long that takes.
+    let mut running =
+        shell("echo a; sleep 0.3; echo b; sleep 0.3; echo c; sleep 600").patience(patience).start().unwrap();
+    let mut text = String::new();
+    running.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "a\nb\nc\n");
+    let error = running.finish().unwrap_err().to_string();
+    assert!(error.contains("wrote nothing for 0 s and was killed"), "{error}");
+
+    let cancel = Cancel::new();
+    let patience = Patience { silence_limit: None, cancel: Some(cancel.clone()) };
+    let mut running = shell("sleep 600").patience(patience).start().unwrap();
+    let stopped = std::thread::spawn(move || running.read(&mut [0; 10]).unwrap_err().to_string());
+    cancel.set();
+    assert_eq!(stopped.join().unwrap(), "interrupted");
 }
 
 #[test]

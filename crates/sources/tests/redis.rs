@@ -87,6 +87,9 @@ fn a_whole_server_comes_back_with_every_type_and_expiry() {
     // Redis's own tool reads the file too.
     let file = server.server.folder().join("copy.rdb");
     std::fs::write(&file, &copy.files["dump.rdb"]).unwrap();
+    assert!(server.check_file(&file).expect_code(0).text().contains("RDB looks OK"));
+    std::fs::write(&file, &copy.files["dump.rdb"][..1000]).unwrap();
+    assert!(server.check_file(&file).code != Some(0));
 
     target(&other, "").restore(&copy.manifest, &copy, &Terms::default()).unwrap();
     for database in ["0", "9"] {

@@ -15,7 +15,7 @@ use repository::backup::{Entry, Origin, OriginError};
 
 use crate::dump::{Dump, Trailer, Watcher, file};
 use crate::manifest::{Kind, Manifest, Tally};
-use crate::program::{Program, ProgramError, find, version};
+use crate::program::{Patience, Program, ProgramError, SILENCE_LIMIT, find, version};
 pub use login::MysqlLogin;
 pub(crate) use restore::restore;
 use scanner::Scanner;
@@ -50,6 +50,7 @@ pub struct MysqlOptions {
 /// A MariaDB or MySQL server as a source.
 pub struct Mysql {
     options: MysqlOptions,
+    patience: Patience,
     state: Mutex<State>,
 }
 
@@ -74,7 +75,15 @@ impl std::fmt::Debug for Mysql {
 impl Mysql {
     /// Nothing is asked yet.
     pub fn new(options: MysqlOptions) -> Self {
-        Self { options, state: Mutex::default() }
+        let patience = Patience { silence_limit: Some(SILENCE_LIMIT), cancel: None };
+        Self { options, patience, state: Mutex::default() }
+    }
+
+    /// The same with another patience than an hour of silence.
+    #[must_use]
+    pub fn patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -114,7 +123,8 @@ impl Mysql {
 
     fn dump(&self, object: &str, adapt: impl FnOnce(Program) -> Program) -> Result<Dump, OriginError> {
         let tool = self.options.login.tool(&DUMP_TOOLS).map_err(|error| failed("start", "", &error))?;
-        let running = adapt(tool).start().map_err(|error| failed("start", "", &error))?;
+        let running =
+            adapt(tool).patience(self.patience.clone()).start().map_err(|error| failed("start", "", &error))?;
         Ok(Dump::new(object, running).watched(Trailer::new(TRAILER)))
     }
 

@@ -16,7 +16,7 @@ use repository::backup::{Entry, Origin, OriginError};
 
 use crate::dump::{Dump, Trailer, file, file_name, name_of_file};
 use crate::manifest::{Kind, Manifest, Tally};
-use crate::program::{Program, ProgramError, find, version};
+use crate::program::{Patience, Program, ProgramError, SILENCE_LIMIT, find, version};
 use archive::Archive;
 use login::FIRST_DATABASE;
 pub use login::PostgresLogin;
@@ -48,6 +48,7 @@ pub struct PostgresOptions {
 #[derive(Debug)]
 pub struct Postgres {
     options: PostgresOptions,
+    patience: Patience,
     state: Mutex<State>,
 }
 
@@ -63,7 +64,15 @@ struct State {
 impl Postgres {
     /// Nothing is asked yet.
     pub fn new(options: PostgresOptions) -> Self {
-        Self { options, state: Mutex::default() }
+        let patience = Patience { silence_limit: Some(SILENCE_LIMIT), cancel: None };
+        Self { options, patience, state: Mutex::default() }
+    }
+
+    /// The same with another patience than an hour of silence.
+    #[must_use]
+    pub fn patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -97,7 +106,8 @@ impl Postgres {
         if is_plain_bracketed && (self.options.plain || object == FIRST_DATABASE && tool == "pg_dumpall") {
             program = program.argument(format!("--restrict-key={BRACKET}"));
         }
-        let running = program.start().map_err(|error| failed("start", object, &error))?;
+        let running =
+            program.patience(self.patience.clone()).start().map_err(|error| failed("start", object, &error))?;
         Ok(Dump::new(object, running))
     }
 }

@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::{ExposeSecret as _, Secret};
+use repository::Cancel;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
-use super::ProgramError;
+use super::{Patience, ProgramError};
 
 /// As much of what a program said is kept.
 const TAIL_BYTES: usize = 16 << 10;
@@ -17,6 +20,8 @@ const TAIL_BYTES: usize = 16 << 10;
 const WORDS_LIMIT_CHARS: usize = 600;
 /// How long to wait for the last words of a program that has ended.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(2);
+/// How often somebody who wants to stop is heeded while nothing comes.
+const LOOK_UP: Duration = Duration::from_millis(200);
 const HIDDEN: &str = "[hidden]";
 
 /// A program at work. Reading gives its standard output; letting go kills it, and all that it started.
@@ -32,6 +37,9 @@ pub struct Running {
     /// Holds the watch; none without a deadline.
     watch: Option<Sender<()>>,
     deadline: Option<Duration>,
+    patience: Patience,
+    /// It was killed because it said nothing.
+    was_silent: bool,
     secrets: Vec<Secret>,
     end: Option<Result<(), ProgramError>>,
 }
@@ -83,7 +91,12 @@ impl Group {
 }
 
 impl Running {
-    pub(super) fn new(name: String, mut child: Child, deadline: Option<Duration>, secrets: Vec<Secret>) -> Self {
+    pub(super) fn new(
+        name: String,
+        mut child: Child,
+        (deadline, patience): (Option<Duration>, Patience),
+        secrets: Vec<Secret>,
+    ) -> Self {
         let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let tail: Arc<Mutex<Vec<u8>>> = Arc::default();
         let (said, said_all) = channel();
@@ -94,7 +107,8 @@ impl Running {
         });
         let group = Arc::new(Group { leader: Mutex::new(Leader { child, status: None, is_late: false }) });
         let watch = deadline.map(|limit| watch_over(Arc::clone(&group), limit));
-        Self { name, group, input, output, tail, said_all, watch, deadline, secrets, end: None }
+        let was_silent = false;
+        Self { name, group, input, output, tail, said_all, watch, deadline, patience, was_silent, secrets, end: None }
     }
 
     /// Its standard input, once; it is closed by letting go of it.
@@ -129,6 +143,10 @@ impl Running {
                 let seconds = self.deadline.unwrap_or_default().as_secs();
                 Err(self.failed(format!("did not end within {seconds} s and was killed")))
             }
+            Ok(_) if self.was_silent => {
+                let seconds = self.patience.silence_limit.unwrap_or_default().as_secs();
+                Err(self.failed(format!("wrote nothing for {seconds} s and was killed")))
+            }
             Ok((status, false)) if status.success() => Ok(()),
             Ok((status, false)) => Err(self.failed(how(status))),
         };
@@ -156,7 +174,28 @@ impl Running {
 
 impl Read for Running {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.output.as_mut().map_or(Ok(0), |output| output.read(bytes))
+        let Some(output) = &mut self.output else { return Ok(0) };
+        let pause = Timespec::try_from(LOOK_UP).map_err(io::Error::other)?;
+        let mut waited = Duration::ZERO;
+        loop {
+            if self.patience.cancel.as_ref().is_some_and(Cancel::is_set) {
+                return Err(io::Error::other("interrupted"));
+            }
+            match poll(&mut [PollFd::new(&*output, PollFlags::IN)], Some(&pause)) {
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+                Ok(0) if !self.was_silent => {
+                    waited += LOOK_UP;
+                    if self.patience.silence_limit.is_some_and(|limit| limit <= waited) {
+                        // Then its pipe closes, and how it ended is asked.
+                        Group::kill(&self.group.leader());
+                        self.was_silent = true;
+                    }
+                }
+                Ok(0) => {}
+                Ok(_) => return output.read(bytes),
+            }
+        }
     }
 }
 

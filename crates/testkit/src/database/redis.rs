@@ -5,10 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{folder, ran};
+use super::{TOOL_LIMIT, folder, ran};
 use crate::certificate::{CertificateFiles, CertificateFlaw, make_certificate};
-use crate::components;
-use crate::process::{Server, ServerPlan};
+use crate::components::{self, only_child};
+use crate::process::{Ended, Server, ServerPlan, run};
 
 /// What a test wants of its server.
 #[derive(Debug, Clone, Default)]
@@ -70,6 +70,20 @@ impl RedisServer {
         let program = programs.join("redis-server");
         let plan = ServerPlan { name: "redis-server", program, arguments: Box::new(arguments), folder };
         Ok(Self { programs, socket, certificates, server: Server::start(plan)? })
+    }
+
+    /// What Redis's own tool says of a file.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    pub fn check_file(&self, file: &Path) -> Ended {
+        let rootfs = self.programs.with_file_name("rootfs");
+        let libraries = only_child(&rootfs.join("usr/lib"), |folder| folder.join("libssl.so.3").exists());
+        let mut tool = Command::new(rootfs.join("usr/bin/redis-check-rdb"));
+        match libraries.and_then(|folder| run(tool.env("LD_LIBRARY_PATH", folder).arg(file), TOOL_LIMIT)) {
+            Ok(ended) => ended,
+            Err(error) => panic!("cannot run redis-check-rdb: {error}"),
+        }
     }
 
     /// Sends a command, and gives the answer as `redis-cli` shows it to programs.
