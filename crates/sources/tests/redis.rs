@@ -172,6 +172,8 @@ fn errors_name_the_source_and_show_no_secret() {
 #[test]
 fn a_copy_that_ends_early_is_an_error() {
     let Some(mut server) = start() else { return };
+    // More than sockets hold.
+    server.command(&["CONFIG", "SET", "rdbcompression", "no"]);
     for number in 0..20 {
         server.command(&[
             "EVAL",
@@ -188,8 +190,6 @@ fn a_copy_that_ends_early_is_an_error() {
     server.server.kill().unwrap();
     let error = std::io::copy(&mut reader, &mut std::io::sink()).unwrap_err().to_string();
     assert!(error.starts_with("dump `dump.rdb`: "), "{error}");
-    // The same when the file itself was cut.
-    server.server.start_again().unwrap();
 }
 
 #[test]
