@@ -87,7 +87,7 @@ impl Destination {
 }
 
 /// Names are written behind `@` on command lines and become part of files and metrics.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
@@ -144,7 +144,7 @@ fn hint_for(error: &SettingError, kind: &str) -> String {
 const HINT_SECRET: &str = "write `{ env = \"NAME\" }`, `{ file = \"PATH\" }`, `{ command = [\"PROGRAM\", \"ARGUMENT\"] }` or `{ credential = \"NAME\" }`";
 
 /// A reference to a secret. One that stands there in clear is not repeated.
-fn secret<'t>(
+pub(crate) fn secret<'t>(
     table: &mut Table<'t, '_>,
     key: &str,
     value: Spanned<DeValue<'t>>,

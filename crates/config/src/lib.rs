@@ -9,8 +9,10 @@
 //! is about to be used, not when the file is read.
 
 mod destination;
+mod expand;
 mod finding;
 mod secret_reference;
+mod source;
 mod table;
 
 use std::collections::BTreeMap;
@@ -22,6 +24,7 @@ use table::Table;
 pub use destination::Destination;
 pub use finding::{ConfigError, Finding};
 pub use secret_reference::{SecretError, SecretReference, split_words};
+pub use source::{Choice, Source, UnopenedSource, What};
 
 /// The form of the file that this version reads.
 pub const VERSION: i64 = 1;
@@ -35,6 +38,8 @@ pub struct Config {
     pub path: PathBuf,
     /// `[destinations.NAME]`: places that can hold copies, by name.
     pub destinations: BTreeMap<String, Destination>,
+    /// `[sources.NAME]`: what can be backed up, by name.
+    pub sources: BTreeMap<String, Source>,
 }
 
 /// The keys of other parts of the file, which other readers check.
@@ -79,6 +84,11 @@ impl Config {
         root.tables("destinations", |name, table| {
             if let Some(destination) = Destination::check(name, table, &folder) {
                 self.destinations.insert(name.to_owned(), destination);
+            }
+        });
+        root.tables("sources", |name, table| {
+            if let Some(source) = Source::check(name, table, &folder) {
+                self.sources.insert(name.to_owned(), source);
             }
         });
         self.check_hot_parts(root);
@@ -137,11 +147,19 @@ impl Config {
     /// # Errors
     /// When there is none: told with the names that there are.
     pub fn destination(&self, name: &str) -> Result<&Destination, UnknownName> {
-        self.destinations.get(name).ok_or_else(|| UnknownName {
-            name: name.to_owned(),
-            path: self.path.clone(),
-            known: self.destinations.keys().cloned().collect(),
-        })
+        self.destinations.get(name).ok_or_else(|| self.unknown("destination", name, self.destinations.keys()))
+    }
+
+    /// The source of this name.
+    ///
+    /// # Errors
+    /// When there is none: told with the names that there are.
+    pub fn source(&self, name: &str) -> Result<&Source, UnknownName> {
+        self.sources.get(name).ok_or_else(|| self.unknown("source", name, self.sources.keys()))
+    }
+
+    fn unknown<'a>(&self, what: &'static str, name: &str, known: impl Iterator<Item = &'a String>) -> UnknownName {
+        UnknownName { what, name: name.to_owned(), path: self.path.clone(), known: known.cloned().collect() }
     }
 }
 
@@ -163,8 +181,10 @@ pub enum NoSite {
 
 /// A name that the file does not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` has no destination `{name}`{}", path.display(), named(known))]
+#[error("`{}` has no {what} `{name}`{}", path.display(), named(known))]
 pub struct UnknownName {
+    /// What it should be the name of.
+    pub what: &'static str,
     /// What was asked for.
     pub name: String,
     /// The file.

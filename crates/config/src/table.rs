@@ -1,8 +1,9 @@
 //! A strict reader of tables: it takes keys out one by one, and what nobody took is a mistake.
 
 use std::ops::Range;
+use std::time::Duration;
 
-use destinations::settings::distance;
+use destinations::settings::{distance, parse_duration};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -126,6 +127,73 @@ impl<'t, 'f> Table<'t, 'f> {
         }
     }
 
+    /// The yes or no of a key; a value of another form is told.
+    pub(crate) fn boolean(&mut self, name: &str) -> Option<bool> {
+        let value = self.take(name)?;
+        let at = value.span();
+        match value.into_inner() {
+            DeValue::Boolean(yes) => Some(yes),
+            other => {
+                self.report(
+                    at,
+                    name,
+                    format!("a yes or no is needed, not {}", form(&other)),
+                    "write `true` or `false`",
+                );
+                None
+            }
+        }
+    }
+
+    /// The duration of a key, as in `deadline = "10m"`.
+    pub(crate) fn duration(&mut self, name: &str) -> Option<Duration> {
+        let (text, at) = self.text(name)?;
+        match parse_duration(&text) {
+            Ok(duration) => Some(duration),
+            Err(why) => {
+                self.report(at, name, format!("`{text}` is no duration"), why);
+                None
+            }
+        }
+    }
+
+    /// The lists of words of a key, as in `before = [["systemctl", "stop", "app"]]`.
+    pub(crate) fn text_lists(&mut self, name: &str) -> Option<Vec<Vec<String>>> {
+        let value = self.take(name)?;
+        let at = value.span();
+        let words = |item: Spanned<DeValue<'t>>| match item.into_inner() {
+            DeValue::String(text) => Some(text.into_owned()),
+            _ => None,
+        };
+        let list = |item: Spanned<DeValue<'t>>| match item.into_inner() {
+            DeValue::Array(items) if !items.is_empty() => items.into_iter().map(words).collect::<Option<Vec<_>>>(),
+            _ => None,
+        };
+        let lists = match value.into_inner() {
+            DeValue::Array(items) => items.into_iter().map(list).collect::<Option<Vec<_>>>(),
+            _ => None,
+        };
+        if lists.is_none() {
+            self.report(
+                at,
+                name,
+                "a list of commands is needed",
+                "write `[[\"PROGRAM\", \"ARGUMENT\"], [\"PROGRAM\"]]`",
+            );
+        }
+        lists
+    }
+
+    /// The one table of the key `name`, where it is there.
+    pub(crate) fn table(&mut self, name: &str, read: impl FnOnce(&mut Table<'t, '_>)) {
+        let Some(value) = self.take(name) else { return };
+        let at = value.span();
+        match value.into_inner() {
+            DeValue::Table(entries) => self.within(name, at, entries, read),
+            other => self.report(at, name, format!("a table is needed, not {}", form(&other)), ""),
+        }
+    }
+
     /// Every table below the key `name`, as in `[destinations.NAME]`, each with its own name.
     pub(crate) fn tables(&mut self, name: &str, mut each: impl FnMut(&str, &mut Table<'t, '_>)) {
         let Some(value) = self.take(name) else { return };
@@ -153,6 +221,19 @@ impl<'t, 'f> Table<'t, 'f> {
     /// The keys that nobody has taken so far.
     pub(crate) fn left(&self) -> Vec<String> {
         self.entries.keys().map(|key| key.get_ref().to_string()).collect()
+    }
+
+    /// Where the value of the key `name` stands; the table, where it is not there.
+    pub(crate) fn at_value(&self, name: &str) -> At {
+        self.entries.get(name).map_or_else(|| self.at.clone(), Spanned::span)
+    }
+
+    /// The words of a key, which stays to be taken.
+    pub(crate) fn peek_text(&self, name: &str) -> Option<String> {
+        match self.entries.get(name)?.get_ref() {
+            DeValue::String(text) => Some(text.to_string()),
+            _ => None,
+        }
     }
 
     /// Where the key `name` stands.

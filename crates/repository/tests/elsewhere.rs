@@ -14,7 +14,7 @@ use model::Verdict;
 use repository::backup::{
     BackupReport, BackupRequest, Entry, EntryKind, ErrorScope, Given, Origin, OriginError, backup,
 };
-use repository::{Error, Repository, TroubleKind};
+use repository::{Cancel, Error, Repository, TroubleKind};
 use room::{Room, files_in};
 use testkit::components;
 
@@ -119,14 +119,14 @@ impl Origin for Shared {
         self.0.place.clone()
     }
 
-    fn list(&self, path: &[u8]) -> Result<Vec<Entry>, OriginError> {
+    fn list(&self, path: &[u8], _: &Cancel) -> Result<Vec<Entry>, OriginError> {
         if self.0.unlisted.as_deref() == Some(path) {
             return Err(OriginError::new("list", String::from_utf8_lossy(path), "550 no").hint("ask the owner"));
         }
         Ok(self.0.folders[path].iter().rev().cloned().collect())
     }
 
-    fn open(&self, path: &[u8], _: &Entry) -> Result<Box<dyn Read + Send>, OriginError> {
+    fn open(&self, path: &[u8], _: &Entry, _: &Cancel) -> Result<Box<dyn Read + Send>, OriginError> {
         self.0.opened.lock().unwrap().push(path.to_vec());
         if let Some((0, scope)) = self.0.breaks.get(path) {
             return Err(OriginError::new("read", String::from_utf8_lossy(path), "550 not now").of(*scope));

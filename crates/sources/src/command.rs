@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::time::Duration;
 
+use repository::Cancel;
 use repository::backup::{Entry, Origin, OriginError};
 
 use crate::dump::{Dump, file};
@@ -28,16 +29,17 @@ impl Origin for Command {
         format!("command:{}", program.unwrap_or_default())
     }
 
-    fn list(&self, path: &[u8]) -> Result<Vec<Entry>, OriginError> {
+    fn list(&self, path: &[u8], _stop: &Cancel) -> Result<Vec<Entry>, OriginError> {
         if self.name_in_snapshot.is_empty() || self.arguments.is_empty() {
             return Err(OriginError::new("start", "", "a command needs a name in the snapshot, and a program"));
         }
         Ok(if path.is_empty() { vec![file(self.name_in_snapshot.as_str())] } else { Vec::new() })
     }
 
-    fn open(&self, _path: &[u8], _entry: &Entry) -> Result<Box<dyn Read + Send>, OriginError> {
+    fn open(&self, _path: &[u8], _entry: &Entry, stop: &Cancel) -> Result<Box<dyn Read + Send>, OriginError> {
         let (program, arguments) = self.arguments.split_first().unzip();
-        let mut program = Program::new(program.cloned().unwrap_or_default()).arguments(arguments.unwrap_or_default());
+        let mut program =
+            Program::new(program.cloned().unwrap_or_default()).arguments(arguments.unwrap_or_default()).heeding(stop);
         if let Some(deadline) = self.deadline {
             program = program.deadline(deadline);
         }

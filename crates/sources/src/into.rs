@@ -154,6 +154,11 @@ impl Target {
         self
     }
 
+    /// True when it has one.
+    pub fn has_password(&self) -> bool {
+        self.password.is_some()
+    }
+
     /// Restores the files of a source, and counts what is there then.
     ///
     /// # Errors

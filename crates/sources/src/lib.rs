@@ -6,6 +6,7 @@
 
 mod command;
 mod dump;
+pub mod hooks;
 pub mod into;
 pub mod manifest;
 mod mongodb;
@@ -25,3 +26,6 @@ pub use redis::{Redis, RedisKeys, RedisKeysOptions, RedisLogin};
 pub use remote::{RemoteSettings, remote_tree};
 pub use sqlite::Sqlite;
 pub use stdin::Stdin;
+
+/// The kinds of addresses whose trees can be read, as copies have them.
+pub const REMOTE_KINDS: [&str; 4] = ["ftps", "sftp", "webdav", "s3"];

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use model::{ExposeSecret as _, Secret};
+use repository::Cancel;
 use repository::backup::{Entry, Origin, OriginError};
 
 use crate::dump::{Dump, file};
 use crate::manifest::{Kind, Manifest};
-use crate::program::{Patience, ProgramError, SILENCE_LIMIT, find, version};
+use crate::program::{ProgramError, SILENCE_LIMIT, find, version};
 
 const TOOL: &str = "mongodump";
 const ARCHIVE_FILE: &str = "mongodb.archive";
@@ -55,7 +56,7 @@ impl Origin for Mongodb {
         format!("mongodb://{}/{database}", self.options.host.as_deref().unwrap_or("localhost"))
     }
 
-    fn list(&self, path: &[u8]) -> Result<Vec<Entry>, OriginError> {
+    fn list(&self, path: &[u8], _stop: &Cancel) -> Result<Vec<Entry>, OriginError> {
         if !path.is_empty() {
             return Ok(Vec::new());
         }
@@ -65,7 +66,7 @@ impl Origin for Mongodb {
         Ok(vec![file(ARCHIVE_FILE)])
     }
 
-    fn open(&self, _path: &[u8], _entry: &Entry) -> Result<Box<dyn Read + Send>, OriginError> {
+    fn open(&self, _path: &[u8], _entry: &Entry, stop: &Cancel) -> Result<Box<dyn Read + Send>, OriginError> {
         let options = &self.options;
         let path = find(&[TOOL], options.programs.as_deref()).map_err(|error| failed("start", &error))?;
         let mut program = crate::program::Program::new(path).arguments(["--archive", "--quiet"]);
@@ -88,8 +89,8 @@ impl Origin for Mongodb {
                 program = program.argument(format!("{name}={value}"));
             }
         }
-        let patience = Patience { silence_limit: Some(SILENCE_LIMIT), cancel: None };
-        let running = program.patience(patience).start().map_err(|error| failed("start", &error))?;
+        let running =
+            program.silence_limit(SILENCE_LIMIT).heeding(stop).start().map_err(|error| failed("start", &error))?;
         Ok(Box::new(Dump::new(ARCHIVE_FILE, running)))
     }
 

@@ -44,19 +44,20 @@ pub struct Program {
     secret_variables: Vec<(OsString, Secret)>,
     secrets: Vec<Secret>,
     folder: Option<PathBuf>,
-    deadline: Option<Duration>,
-    patience: Patience,
+    bounds: Bounds,
     has_input: bool,
     has_output: bool,
 }
 
-/// How long a program's output is waited for.
+/// When a program is not waited for any more.
 #[derive(Debug, Clone, Default)]
-pub struct Patience {
+struct Bounds {
+    /// It is killed when it has not ended by then.
+    deadline: Option<Duration>,
     /// It is killed when it has written nothing for so long while somebody was waiting.
-    pub silence_limit: Option<Duration>,
-    /// Ends the wait when somebody wants to stop.
-    pub cancel: Option<Cancel>,
+    silence_limit: Option<Duration>,
+    /// Nobody waits for its output any more when this is set.
+    stop: Option<Cancel>,
 }
 
 /// How a program failed.
@@ -87,8 +88,7 @@ impl Program {
             secret_variables: Vec::new(),
             secrets: Vec::new(),
             folder: None,
-            deadline: None,
-            patience: Patience::default(),
+            bounds: Bounds::default(),
             has_input: false,
             has_output: true,
         }
@@ -157,14 +157,21 @@ impl Program {
     /// It is killed when it has not ended by then.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
+        self.bounds.deadline = Some(deadline);
         self
     }
 
-    /// How long to wait for its output.
+    /// It is killed when it writes nothing for so long while somebody waits.
     #[must_use]
-    pub fn patience(mut self, patience: Patience) -> Self {
-        self.patience = patience;
+    pub fn silence_limit(mut self, limit: Duration) -> Self {
+        self.bounds.silence_limit = Some(limit);
+        self
+    }
+
+    /// Its output is not waited for any more when somebody wants to stop.
+    #[must_use]
+    pub fn heeding(mut self, stop: &Cancel) -> Self {
+        self.bounds.stop = Some(stop.clone());
         self
     }
 
@@ -209,7 +216,7 @@ impl Program {
         let mappings = numbered.map(|(file, child_fd)| FdMapping { parent_fd: file.into_descriptor(), child_fd });
         command.fd_mappings(mappings.collect()).map_err(|error| failed(&error))?;
         let child = command.spawn().map_err(|error| failed(&error))?;
-        Ok(Running::new(name, child, (self.deadline, self.patience), self.secrets))
+        Ok(Running::new(name, child, self.bounds, self.secrets))
     }
 
     /// Runs it to its end and gives what it wrote.

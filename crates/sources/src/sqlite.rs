@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use repository::Cancel;
 use repository::backup::{Entry, Origin, OriginError};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
@@ -23,8 +24,8 @@ use crate::manifest::{Counts, Kind, Manifest};
 /// What the tables of a database are counted under.
 const MAIN: &str = "main";
 /// How long to wait for a writer who has locked all of it, and how often.
-const BUSY_LIMIT: Duration = Duration::from_secs(5);
-const BUSY_ATTEMPTS: usize = 60;
+const BUSY_LIMIT: Duration = Duration::from_secs(60);
+const BUSY_ATTEMPTS: usize = 5;
 const ALL_PAGES: i32 = -1;
 
 /// A SQLite database as a source.
@@ -98,7 +99,7 @@ impl Origin for Sqlite {
         format!("sqlite:{}", self.path.display())
     }
 
-    fn list(&self, path: &[u8]) -> Result<Vec<Entry>, OriginError> {
+    fn list(&self, path: &[u8], _stop: &Cancel) -> Result<Vec<Entry>, OriginError> {
         if !path.is_empty() {
             return Ok(Vec::new());
         }
@@ -106,7 +107,7 @@ impl Origin for Sqlite {
         Ok(vec![file(self.name())])
     }
 
-    fn open(&self, _path: &[u8], _entry: &Entry) -> Result<Box<dyn Read + Send>, OriginError> {
+    fn open(&self, _path: &[u8], _entry: &Entry, _stop: &Cancel) -> Result<Box<dyn Read + Send>, OriginError> {
         let source = open_existing(&self.path).map_err(|error| self.failed("open", error))?;
         let (mut copied, mut content, folder) = nameless(&self.scratch).map_err(|cause| self.failed("copy", cause))?;
         // A copy of a database with a write-ahead log wants one too, for which it has no place. But there readers hold

@@ -15,13 +15,12 @@ const LOOK_UP_MILLISECONDS: i64 = 200;
 #[derive(Debug)]
 pub struct Stdin {
     name_in_snapshot: String,
-    cancel: Cancel,
 }
 
 impl Stdin {
     /// A file of this name.
-    pub fn new(name_in_snapshot: impl Into<String>, cancel: Cancel) -> Self {
-        Self { name_in_snapshot: name_in_snapshot.into(), cancel }
+    pub fn new(name_in_snapshot: impl Into<String>) -> Self {
+        Self { name_in_snapshot: name_in_snapshot.into() }
     }
 }
 
@@ -30,18 +29,18 @@ impl Origin for Stdin {
         "standard input".to_owned()
     }
 
-    fn list(&self, path: &[u8]) -> Result<Vec<Entry>, OriginError> {
+    fn list(&self, path: &[u8], _stop: &Cancel) -> Result<Vec<Entry>, OriginError> {
         let entry = Entry { name: self.name_in_snapshot.clone().into_bytes(), ..Entry::default() };
         Ok(if path.is_empty() { vec![entry] } else { Vec::new() })
     }
 
-    fn open(&self, _path: &[u8], _entry: &Entry) -> Result<Box<dyn Read + Send>, OriginError> {
-        Ok(Box::new(Reading { cancel: self.cancel.clone() }))
+    fn open(&self, _path: &[u8], _entry: &Entry, stop: &Cancel) -> Result<Box<dyn Read + Send>, OriginError> {
+        Ok(Box::new(Reading { stop: stop.clone() }))
     }
 }
 
 struct Reading {
-    cancel: Cancel,
+    stop: Cancel,
 }
 
 impl Read for Reading {
@@ -49,7 +48,7 @@ impl Read for Reading {
         let stdin = io::stdin();
         let pause = Timespec { tv_sec: 0, tv_nsec: LOOK_UP_MILLISECONDS * 1_000_000 };
         loop {
-            if self.cancel.is_set() {
+            if self.stop.is_set() {
                 return Err(io::Error::other("interrupted"));
             }
             match poll(&mut [PollFd::new(&stdin.as_fd(), PollFlags::IN)], Some(&pause)) {

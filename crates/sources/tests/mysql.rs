@@ -7,9 +7,9 @@ use std::io::Read;
 use std::time::Duration;
 
 use model::Secret;
+use repository::Cancel;
 use repository::backup::Origin;
 use sources::into::{Target, Terms};
-use sources::program::Patience;
 use sources::{Mysql, MysqlLogin, MysqlOptions};
 use suite::{Copy, backup, is_exhaustive};
 use testkit::MariaDbServer;
@@ -217,12 +217,12 @@ fn a_dump_that_ends_early_is_an_error() {
     server.sql("USE app; INSERT INTO many SELECT seq, REPEAT('x', 500) FROM seq_1_to_40000");
     for by_table in [false, true] {
         let source = source(&server, &[], by_table);
-        let entries = source.list(b"").unwrap();
+        let entries = source.list(b"", &Cancel::new()).unwrap();
         let entry = entries
             .iter()
             .find(|entry| [&b"databases.sql"[..], b"1.app.1.many"].contains(&entry.name.as_slice()))
             .unwrap();
-        let mut reader = source.open(&entry.name, entry).unwrap();
+        let mut reader = source.open(&entry.name, entry, &Cancel::new()).unwrap();
         let mut first = vec![0; 1 << 20];
         reader.read_exact(&mut first).unwrap();
         server.server.kill().unwrap();
@@ -238,10 +238,9 @@ fn a_server_that_stops_answering_is_not_waited_for_for_ever() {
     let Some(server) = MariaDbServer::start() else { return };
     server.sql("CREATE DATABASE app; USE app; CREATE TABLE many (id int PRIMARY KEY, t text)");
     server.sql("USE app; INSERT INTO many SELECT seq, REPEAT('x', 500) FROM seq_1_to_40000");
-    let patience = Patience { silence_limit: Some(Duration::from_secs(1)), cancel: None };
-    let source = source(&server, &[], false).patience(patience);
-    let entry = source.list(b"").unwrap().remove(0);
-    let mut reader = source.open(&entry.name, &entry).unwrap();
+    let source = source(&server, &[], false).silence_limit(Duration::from_secs(1));
+    let entry = source.list(b"", &Cancel::new()).unwrap().remove(0);
+    let mut reader = source.open(&entry.name, &entry, &Cancel::new()).unwrap();
     reader.read_exact(&mut vec![0; 1 << 20]).unwrap();
     server.server.freeze();
     let error = std::io::copy(&mut reader, &mut std::io::sink()).unwrap_err().to_string();

@@ -6,6 +6,7 @@ mod suite;
 use std::io::Read;
 
 use model::Secret;
+use repository::Cancel;
 use repository::backup::Origin;
 use sources::into::{Target, Terms};
 use sources::{Postgres, PostgresLogin, PostgresOptions};
@@ -186,8 +187,8 @@ fn a_dump_that_ends_early_is_an_error() {
     server.sql("postgres", "CREATE TABLE many AS SELECT i, repeat('x', 500) FROM generate_series(1, 60000) i");
     for plain in [false, true] {
         let source = source(&server, &["postgres"], plain);
-        let entry = source.list(b"").unwrap().remove(0);
-        let mut reader = source.open(&entry.name, &entry).unwrap();
+        let entry = source.list(b"", &Cancel::new()).unwrap().remove(0);
+        let mut reader = source.open(&entry.name, &entry, &Cancel::new()).unwrap();
         let mut first = vec![0; 1 << 20];
         reader.read_exact(&mut first).unwrap();
         let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'pg_dump'";

@@ -8,7 +8,7 @@ use model::Secret;
 use repository::Cancel;
 use repository::backup::{Origin, OriginError};
 use sources::Command;
-use sources::program::{Patience, Program};
+use sources::program::Program;
 use testkit::process::{is_running, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -25,16 +25,16 @@ fn command(script: &str) -> Command {
 
 /// What the engine would see of the file.
 fn read(origin: &dyn Origin) -> Result<Vec<u8>, OriginError> {
-    let entries = origin.list(b"")?;
+    let entries = origin.list(b"", &Cancel::new())?;
     let mut bytes = Vec::new();
-    let read = origin.open(&entries[0].name, &entries[0])?.read_to_end(&mut bytes);
+    let read = origin.open(&entries[0].name, &entries[0], &Cancel::new())?.read_to_end(&mut bytes);
     read.map(|_| bytes).map_err(|error| error.downcast::<OriginError>().unwrap())
 }
 
 #[test]
 fn what_a_command_writes_is_one_file() {
     let origin = command("printf 'one\\0two'; echo aside >&2");
-    let entries = origin.list(b"").unwrap();
+    let entries = origin.list(b"", &Cancel::new()).unwrap();
     assert_eq!((entries.len(), entries[0].name.as_slice(), entries[0].size), (1, &b"out"[..], None));
     assert_eq!(read(&origin).unwrap(), b"one\0two");
     assert!(origin.manifest().unwrap().unwrap().contains("\"command\""));
@@ -68,10 +68,11 @@ fn a_program_is_killed_at_its_deadline_with_all_that_it_started() {
 
 #[test]
 fn a_program_that_says_nothing_is_killed_and_one_that_is_not_wanted_any_more_is_left() {
-    let patience = Patience { silence_limit: Some(Duration::from_millis(600)), cancel: None };
     // Nobody waits while it writes, however long that takes.
-    let mut running =
-        shell("echo a; sleep 0.3; echo b; sleep 0.3; echo c; sleep 600").patience(patience).start().unwrap();
+    let mut running = shell("echo a; sleep 0.3; echo b; sleep 0.3; echo c; sleep 600")
+        .silence_limit(Duration::from_millis(600))
+        .start()
+        .unwrap();
     let mut text = String::new();
     running.read_to_string(&mut text).unwrap();
     assert_eq!(text, "a\nb\nc\n");
@@ -79,8 +80,7 @@ fn a_program_that_says_nothing_is_killed_and_one_that_is_not_wanted_any_more_is_
     assert!(error.contains("wrote nothing for 0 s and was killed"), "{error}");
 
     let cancel = Cancel::new();
-    let patience = Patience { silence_limit: None, cancel: Some(cancel.clone()) };
-    let mut running = shell("sleep 600").patience(patience).start().unwrap();
+    let mut running = shell("sleep 600").heeding(&cancel).start().unwrap();
     let stopped = std::thread::spawn(move || running.read(&mut [0; 10]).unwrap_err().to_string());
     cancel.set();
     assert_eq!(stopped.join().unwrap(), "interrupted");

@@ -6,6 +6,7 @@ mod suite;
 use std::io::Read;
 
 use model::Secret;
+use repository::Cancel;
 use repository::backup::Origin;
 use sources::into::{Target, Terms};
 use sources::{Redis, RedisKeys, RedisKeysOptions, RedisLogin};
@@ -183,8 +184,8 @@ fn a_copy_that_ends_early_is_an_error() {
         ]);
     }
     let source = Redis::new(login(&server));
-    let entry = source.list(b"").unwrap().remove(0);
-    let mut reader = source.open(&entry.name, &entry).unwrap();
+    let entry = source.list(b"", &Cancel::new()).unwrap().remove(0);
+    let mut reader = source.open(&entry.name, &entry, &Cancel::new()).unwrap();
     let mut first = vec![0; 1 << 20];
     reader.read_exact(&mut first).unwrap();
     server.server.kill().unwrap();

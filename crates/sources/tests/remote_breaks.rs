@@ -12,6 +12,7 @@ use destinations::{Access, Limits, RetryListener, TlsAccess};
 use remote_ground::{
     entry, ftp, ftp_access, impatient, noise, old_file, opened, opened_with, read, runtime, ssh_access, webdav_access,
 };
+use repository::Cancel;
 use repository::backup::{ErrorScope, Origin, OriginError};
 use sources::RemoteSettings;
 use testkit::proxy::{Break, Lane, RawFault, Relay, Way};
@@ -108,11 +109,11 @@ fn a_file_over_ftp_goes_on_where_its_connection_dropped() {
         // Again and again, until the time for retries is over.
         let (lane, way) = (Lane::Further, Way::Down);
         relay.follow(RawFault::Break { how, lane, way, after_bytes: 20_000, lasts: true });
-        let error = hasty.list(b"many").unwrap_err();
+        let error = hasty.list(b"many", &Cancel::new()).unwrap_err();
         assert!(!error.is_of_one_entry() && 0 < relay.fired(), "{error}");
         relay.heal();
     }
-    assert_eq!(origin.list(b"many").unwrap().len(), 400);
+    assert_eq!(origin.list(b"many", &Cancel::new()).unwrap().len(), 400);
 }
 
 #[test]
@@ -156,7 +157,7 @@ fn a_server_that_dies_halfway_ends_the_backup_unless_it_comes_back() {
     let origin = opened_with(&server.location(user, "."), settings(access, &retries), &runtime);
     let large = entry(&*origin, b"", b"large");
     let halfway = |origin: &dyn Origin| {
-        let mut reader = origin.open(b"large", &large).unwrap();
+        let mut reader = origin.open(b"large", &large, &Cancel::new()).unwrap();
         let mut begin = vec![0; 10 << 20];
         reader.read_exact(&mut begin).unwrap();
         assert!(begin == content[..begin.len()]);
@@ -179,7 +180,7 @@ fn a_server_that_dies_halfway_ends_the_backup_unless_it_comes_back() {
 /// Reads the beginning of a file, lets `change` happen, and reads the rest.
 fn changed_halfway(origin: &dyn Origin, change: impl FnOnce()) -> Result<Vec<u8>, OriginError> {
     let large = entry(origin, b"", b"large");
-    let mut reader = origin.open(b"large", &large)?;
+    let mut reader = origin.open(b"large", &large, &Cancel::new())?;
     let mut content = vec![0; 1 << 20];
     reader.read_exact(&mut content).unwrap();
     change();

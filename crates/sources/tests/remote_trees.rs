@@ -9,6 +9,7 @@ use remote_ground::{
     Kind, Likes, assert_same, entry, ftp, ftp_access, marks, old_file, opened, opened_with, read, runtime, ssh_access,
     tree_in, walk, webdav_access,
 };
+use repository::Cancel;
 use repository::backup::{EntryKind, ErrorScope};
 use sources::RemoteSettings;
 use testkit::{
@@ -72,7 +73,7 @@ fn sftp_trees_come_whole_with_modes_owners_and_links() {
     // What may not be read costs itself, and what is gone does.
     if std::fs::metadata("/proc/self").is_ok_and(|facts| std::os::unix::fs::MetadataExt::uid(&facts) == 0) {
         old_file(&tree.join("secret"), b"x");
-        std::fs::set_permissions(tree.join("secret"), std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+        std::fs::set_permissions(tree.join("secret"), std::os::unix::fs::PermissionsExt::from_mode(0o0)).unwrap();
         let secret = entry(&*origin, b"", b"secret");
         assert_eq!(read(&*origin, b"secret", &secret).unwrap_err().scope, ErrorScope::Unreadable);
     }
@@ -101,11 +102,14 @@ fn webdav_trees_come_whole() {
         let found = entry(&*origin, b"", b"large");
         // sabre/dav of this age does not.
         assert_eq!(found.version.is_some(), kind == WebdavKind::Apache, "calls states by name");
-        let error = opened(&format!("webdav:{}three/", server.url), webdav_access(), &runtime).list(b"").unwrap_err();
+        let error = opened(&format!("webdav:{}three/", server.url), webdav_access(), &runtime)
+            .list(b"", &Cancel::new())
+            .unwrap_err();
         assert!(error.cause.contains("404"), "{error}");
         assert!(!server.data_dir.join("three").exists());
         let nobody = Access::default();
-        let error = opened(&format!("webdav:{}tree/", server.url), nobody, &runtime).list(b"").unwrap_err();
+        let error =
+            opened(&format!("webdav:{}tree/", server.url), nobody, &runtime).list(b"", &Cancel::new()).unwrap_err();
         assert!(error.cause.contains("401"), "{error}");
     }
 }
@@ -172,17 +176,18 @@ fn objects_come_whole_and_keys_that_are_no_paths_are_named() {
     assert!(entry(&*origin, b"", b"plain").version.is_some());
     assert_eq!(bucket.list("").unwrap(), before, "nothing was written");
     // A prefix that nothing begins with, and a bucket that is not there.
-    let error = opened(&bucket.repository("tre"), s3_access(server), &runtime).list(b"").unwrap_err();
+    let error = opened(&bucket.repository("tre"), s3_access(server), &runtime).list(b"", &Cancel::new()).unwrap_err();
     assert!(error.cause.contains("prefix"), "{error}");
     let elsewhere = format!("s3:{}/no-such-bucket/tree", server.endpoint);
-    let error = opened(&elsewhere, s3_access(server), &runtime).list(b"").unwrap_err();
+    let error = opened(&elsewhere, s3_access(server), &runtime).list(b"", &Cancel::new()).unwrap_err();
     assert!(error.cause.contains("NoSuchBucket"), "{error}");
 }
 
 #[test]
 fn what_is_wrong_with_a_server_ends_the_backup_with_a_reason() {
     let runtime = runtime();
-    let first = |location: String, access: Access| opened(&location, access, &runtime).list(b"").unwrap_err();
+    let first =
+        |location: String, access: Access| opened(&location, access, &runtime).list(b"", &Cancel::new()).unwrap_err();
     for (kind, flaw, password, words) in [
         (FtpKind::Proftpd, CertificateFlaw::None, "not-this-one", "530"),
         (FtpKind::Pyftpdlib, CertificateFlaw::None, "not-this-one", "530"),
@@ -212,11 +217,11 @@ fn what_is_wrong_with_a_server_ends_the_backup_with_a_reason() {
     let error = first(server.location(user, "tree"), pinned("0".repeat(64)));
     assert!(error.cause.contains("pinned"), "{error}");
     let origin = opened(&server.location(user, "tree"), pinned(server.certificates.fingerprint.clone()), &runtime);
-    assert!(!origin.list(b"").unwrap().is_empty());
+    assert!(!origin.list(b"", &Cancel::new()).unwrap().is_empty());
     // A mistyped root, a folder that answers 550, a file that does.
     let error = first(server.location(user, "three"), access.clone());
     assert!(error.cause.contains("550"), "{error}");
-    let error = origin.list(b"closed").unwrap_err();
+    let error = origin.list(b"closed", &Cancel::new()).unwrap_err();
     assert!(error.cause.contains("550") && !error.is_of_one_entry(), "{error}");
     let closed = entry(&*origin, b"", b"closed file");
     assert_eq!(read(&*origin, b"closed file", &closed).unwrap_err().scope, ErrorScope::Unreadable);
@@ -227,7 +232,7 @@ fn what_is_wrong_with_a_server_ends_the_backup_with_a_reason() {
         limits: remote_ground::impatient(),
         ..RemoteSettings::default()
     };
-    assert!(opened_with(&server.location(user, "tree"), plain, &runtime).list(b"").is_err());
+    assert!(opened_with(&server.location(user, "tree"), plain, &runtime).list(b"", &Cancel::new()).is_err());
     let Some(plain) = plain_server() else { return };
     let error = first(format!("ftps://alice@127.0.0.1:{}/tree", plain.port()), access);
     assert!(error.cause.contains("nothing is said in the clear"), "{error}");

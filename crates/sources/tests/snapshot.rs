@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Secret;
+use repository::Cancel;
 use repository::Repository;
 use repository::backup::{BackupReport, BackupRequest, Given, Origin, backup};
 use room::{Room, files_in};
@@ -141,8 +142,8 @@ fn a_database_file_leaves_no_copy_of_itself() {
     assert!(back_up(&room, &repository, source()).unwrap().id.is_some());
     assert!(back_up(&room, &repository, source()).unwrap().is_unchanged);
     // While the copy is being read it has no name.
-    let entry = source().list(b"").unwrap().remove(0);
-    let reader = source().open(&entry.name, &entry).unwrap();
+    let entry = source().list(b"", &Cancel::new()).unwrap().remove(0);
+    let reader = source().open(&entry.name, &entry, &Cancel::new()).unwrap();
     assert_eq!(files_in(&scratch).len(), 0);
     drop(reader);
     assert!(std::fs::read_dir(&scratch).unwrap().next().is_none());

@@ -55,6 +55,8 @@ pub(crate) const SSH_FINGERPRINT: &str = "TRIPLICATE_SFTP_HOST_FINGERPRINT";
 pub(crate) const SSH_PROGRAM: &str = "TRIPLICATE_SFTP_SSH";
 pub(crate) const SFTP_COMMAND: &str = "TRIPLICATE_SFTP_COMMAND";
 pub(crate) const SSH_AGENT: &str = "SSH_AUTH_SOCK";
+/// The password of the database that `restore --into` names.
+pub(crate) const TARGET_PASSWORD: &str = "TRIPLICATE_TARGET_PASSWORD";
 pub(crate) const STORE: &str = "TRIPLICATE_STORE";
 pub(crate) const CACHE_FOLDER: &str = "RESTIC_CACHE_DIR";
 pub(crate) const XDG_CACHES: &str = "XDG_CACHE_HOME";

@@ -111,7 +111,7 @@ fn named(name: &str, config: &OnceCell<Config>, global: &Global) -> Result<Site,
 }
 
 /// The configuration that `--config`, its variable or the user's folder names.
-fn read_config(global: &Global) -> Result<Config, Failure> {
+pub(crate) fn read_config(global: &Global) -> Result<Config, Failure> {
     let set = global.config.clone().or_else(|| environment::path(environment::CONFIG));
     let usual = || own_folder(environment::XDG_CONFIG, ".config").map(|folder| folder.join("triplicate.toml"));
     let path: PathBuf = set

@@ -10,23 +10,28 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::observer::Cancel;
+
 /// Where the entries of a backup come from.
 pub trait Origin: Send + Sync + fmt::Debug {
     /// What it is called in messages, without secrets: `ftps://alice@host/photos`.
     fn place(&self) -> String;
 
-    /// All entries of a folder, in any order; of the top for an empty path. `path` has `/` between its names.
+    /// All entries of a folder, in any order; of the top for an empty path. `path` has `/` between its names. Who may
+    /// wait for long looks at `stop`, and fails when it is set.
     ///
     /// # Errors
     /// Whenever there may be more entries than were found. Any error ends the backup.
-    fn list(&self, path: &[u8]) -> Result<Vec<Entry>, OriginError>;
+    fn list(&self, path: &[u8], stop: &Cancel) -> Result<Vec<Entry>, OriginError>;
 
     /// The content of a file that was listed, from its first byte on. The reader says that it has ended only when all
     /// there is was read; when the content is not whole it fails, and the backup ends.
     ///
+    /// So does the reader.
+    ///
     /// # Errors
     /// One that [`OriginError::is_of_one_entry`] costs this file alone, which is named and counted.
-    fn open(&self, path: &[u8], entry: &Entry) -> Result<Box<dyn Read + Send>, OriginError>;
+    fn open(&self, path: &[u8], entry: &Entry, stop: &Cancel) -> Result<Box<dyn Read + Send>, OriginError>;
 
     /// How many folders and files may be asked for at a time. With one, the files of a folder are read one after the
     /// other in the order of their names, each to its end: so one stream can be given as several files.

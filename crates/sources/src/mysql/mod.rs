@@ -10,12 +10,14 @@ mod sections;
 
 use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use repository::Cancel;
 use repository::backup::{Entry, Origin, OriginError};
 
 use crate::dump::{Dump, Trailer, Watcher, file};
 use crate::manifest::{Kind, Manifest, Tally};
-use crate::program::{Patience, Program, ProgramError, SILENCE_LIMIT, find, version};
+use crate::program::{Program, ProgramError, SILENCE_LIMIT, find, version};
 pub use login::MysqlLogin;
 pub(crate) use restore::restore;
 use scanner::Scanner;
@@ -50,7 +52,7 @@ pub struct MysqlOptions {
 /// A MariaDB or MySQL server as a source.
 pub struct Mysql {
     options: MysqlOptions,
-    patience: Patience,
+    silence_limit: Duration,
     state: Mutex<State>,
 }
 
@@ -75,14 +77,13 @@ impl std::fmt::Debug for Mysql {
 impl Mysql {
     /// Nothing is asked yet.
     pub fn new(options: MysqlOptions) -> Self {
-        let patience = Patience { silence_limit: Some(SILENCE_LIMIT), cancel: None };
-        Self { options, patience, state: Mutex::default() }
+        Self { options, silence_limit: SILENCE_LIMIT, state: Mutex::default() }
     }
 
-    /// The same with another patience than an hour of silence.
+    /// The same with another patience than an hour, for a tool that writes nothing.
     #[must_use]
-    pub fn patience(mut self, patience: Patience) -> Self {
-        self.patience = patience;
+    pub fn silence_limit(mut self, limit: Duration) -> Self {
+        self.silence_limit = limit;
         self
     }
 
@@ -124,11 +125,11 @@ impl Mysql {
     fn dump(&self, object: &str, adapt: impl FnOnce(Program) -> Program) -> Result<Dump, OriginError> {
         let tool = self.options.login.tool(&DUMP_TOOLS).map_err(|error| failed("start", "", &error))?;
         let running =
-            adapt(tool).patience(self.patience.clone()).start().map_err(|error| failed("start", "", &error))?;
+            adapt(tool).silence_limit(self.silence_limit).start().map_err(|error| failed("start", "", &error))?;
         Ok(Dump::new(object, running).watched(Trailer::new(TRAILER)))
     }
 
-    fn dump_databases(&self, object: &str, state: &State) -> Result<Dump, OriginError> {
+    fn dump_databases(&self, object: &str, state: &State, stop: &Cancel) -> Result<Dump, OriginError> {
         let is_mariadb = state.tool.as_ref().is_some_and(|tool| tool.contains("MariaDB"));
         self.dump(object, |tool| {
             let usual = ["--single-transaction", "--quick", "--routines", "--events", "--triggers", "--hex-blob"];
@@ -136,7 +137,8 @@ impl Mysql {
             // Without the one, the other's tool writes what the dumped server is called in a replication.
             let own: &[&str] = if is_mariadb { &[] } else { &["--set-gtid-purged=OFF", "--column-statistics=0"] };
             let length = format!("--net-buffer-length={}", state.statement_bytes);
-            tool.arguments(usual)
+            tool.heeding(stop)
+                .arguments(usual)
                 .arguments(own)
                 .argument(length)
                 .arguments(same)
@@ -155,7 +157,7 @@ impl Origin for Mysql {
         self.options.login.place()
     }
 
-    fn list(&self, path: &[u8]) -> Result<Vec<Entry>, OriginError> {
+    fn list(&self, path: &[u8], _stop: &Cancel) -> Result<Vec<Entry>, OriginError> {
         if !path.is_empty() {
             return Ok(Vec::new());
         }
@@ -185,15 +187,15 @@ impl Origin for Mysql {
         Ok(entries)
     }
 
-    fn open(&self, path: &[u8], _entry: &Entry) -> Result<Box<dyn Read + Send>, OriginError> {
+    fn open(&self, path: &[u8], _entry: &Entry, stop: &Cancel) -> Result<Box<dyn Read + Send>, OriginError> {
         if path == USERS_FILE.as_bytes() {
             let words = ["--system=users", "--insert-ignore", "--skip-dump-date"];
-            return Ok(Box::new(self.dump(USERS_FILE, |tool| tool.arguments(words))?));
+            return Ok(Box::new(self.dump(USERS_FILE, |tool| tool.arguments(words).heeding(stop))?));
         }
         let mut state = self.state();
         if path == WHOLE_FILE.as_bytes() {
             let rows = Rows { scanner: Scanner::new(), tally: Arc::clone(&state.tally) };
-            return Ok(Box::new(self.dump_databases(WHOLE_FILE, &state)?.watched(rows)));
+            return Ok(Box::new(self.dump_databases(WHOLE_FILE, &state, stop)?.watched(rows)));
         }
         let part = state.parts.iter().position(|part| part.file.as_bytes() == path);
         let unknown = || OriginError::new("open", String::from_utf8_lossy(path), "there is no such file in the dump");
@@ -201,7 +203,7 @@ impl Origin for Mysql {
         let split = match state.split.clone() {
             Some(split) => split,
             None => {
-                let dump = self.dump_databases(&state.databases.join(", "), &state)?;
+                let dump = self.dump_databases(&state.databases.join(", "), &state, stop)?;
                 let split = Split::new(dump, state.parts.clone(), Arc::clone(&state.tally));
                 Arc::clone(state.split.insert(Arc::new(Mutex::new(split))))
             }

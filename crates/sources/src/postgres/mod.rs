@@ -11,12 +11,14 @@ mod restore;
 
 use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use repository::Cancel;
 use repository::backup::{Entry, Origin, OriginError};
 
 use crate::dump::{Dump, Trailer, file, file_name, name_of_file};
 use crate::manifest::{Kind, Manifest, Tally};
-use crate::program::{Patience, Program, ProgramError, SILENCE_LIMIT, find, version};
+use crate::program::{Program, ProgramError, SILENCE_LIMIT, find, version};
 use archive::Archive;
 use login::FIRST_DATABASE;
 pub use login::PostgresLogin;
@@ -48,7 +50,7 @@ pub struct PostgresOptions {
 #[derive(Debug)]
 pub struct Postgres {
     options: PostgresOptions,
-    patience: Patience,
+    silence_limit: Duration,
     state: Mutex<State>,
 }
 
@@ -64,14 +66,13 @@ struct State {
 impl Postgres {
     /// Nothing is asked yet.
     pub fn new(options: PostgresOptions) -> Self {
-        let patience = Patience { silence_limit: Some(SILENCE_LIMIT), cancel: None };
-        Self { options, patience, state: Mutex::default() }
+        Self { options, silence_limit: SILENCE_LIMIT, state: Mutex::default() }
     }
 
-    /// The same with another patience than an hour of silence.
+    /// The same with another patience than an hour, for a tool that writes nothing.
     #[must_use]
-    pub fn patience(mut self, patience: Patience) -> Self {
-        self.patience = patience;
+    pub fn silence_limit(mut self, limit: Duration) -> Self {
+        self.silence_limit = limit;
         self
     }
 
@@ -107,7 +108,7 @@ impl Postgres {
             program = program.argument(format!("--restrict-key={BRACKET}"));
         }
         let running =
-            program.patience(self.patience.clone()).start().map_err(|error| failed("start", object, &error))?;
+            program.silence_limit(self.silence_limit).start().map_err(|error| failed("start", object, &error))?;
         Ok(Dump::new(object, running))
     }
 }
@@ -121,7 +122,7 @@ impl Origin for Postgres {
         self.options.login.place()
     }
 
-    fn list(&self, path: &[u8]) -> Result<Vec<Entry>, OriginError> {
+    fn list(&self, path: &[u8], _stop: &Cancel) -> Result<Vec<Entry>, OriginError> {
         if !path.is_empty() {
             return Ok(Vec::new());
         }
@@ -147,23 +148,23 @@ impl Origin for Postgres {
         Ok(entries)
     }
 
-    fn open(&self, path: &[u8], _entry: &Entry) -> Result<Box<dyn Read + Send>, OriginError> {
+    fn open(&self, path: &[u8], _entry: &Entry, stop: &Cancel) -> Result<Box<dyn Read + Send>, OriginError> {
         let path = String::from_utf8_lossy(path);
         let tally = Arc::clone(&self.state().tally);
         if path == GLOBALS_FILE {
-            let dump = self.dump(FIRST_DATABASE, "pg_dumpall", |tool| tool.argument("--globals-only"))?;
+            let dump = self.dump(FIRST_DATABASE, "pg_dumpall", |tool| tool.argument("--globals-only").heeding(stop))?;
             return Ok(Box::new(dump.watched(Trailer::new(GLOBALS_TRAILER))));
         }
         let ending = if self.options.plain { PLAIN_ENDING } else { ARCHIVE_ENDING };
         let unknown = || OriginError::new("open", path.clone(), "there is no such file in the dump");
         let database = path.strip_suffix(ending).and_then(name_of_file).ok_or_else(unknown)?;
         if self.options.plain {
-            let dump = self.dump(&database, "pg_dump", |tool| tool.argument("--format=plain"))?;
+            let dump = self.dump(&database, "pg_dump", |tool| tool.argument("--format=plain").heeding(stop))?;
             let rows = Plain::new(&database, tally);
             return Ok(Box::new(dump.watched(Trailer::new(PLAIN_TRAILER)).watched(rows)));
         }
         let words = ["--format=custom", "--compress=0"];
-        let dump = self.dump(&database, "pg_dump", |tool| tool.arguments(words))?;
+        let dump = self.dump(&database, "pg_dump", |tool| tool.arguments(words).heeding(stop))?;
         Ok(Box::new(dump.watched(Archive::new(&database, tally))))
     }
 

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
-use super::{Patience, ProgramError};
+use super::{Bounds, ProgramError};
 
 /// As much of what a program said is kept.
 const TAIL_BYTES: usize = 16 << 10;
@@ -36,8 +36,7 @@ pub struct Running {
     said_all: Receiver<()>,
     /// Holds the watch; none without a deadline.
     watch: Option<Sender<()>>,
-    deadline: Option<Duration>,
-    patience: Patience,
+    bounds: Bounds,
     /// It was killed because it said nothing.
     was_silent: bool,
     secrets: Vec<Secret>,
@@ -91,12 +90,7 @@ impl Group {
 }
 
 impl Running {
-    pub(super) fn new(
-        name: String,
-        mut child: Child,
-        (deadline, patience): (Option<Duration>, Patience),
-        secrets: Vec<Secret>,
-    ) -> Self {
+    pub(super) fn new(name: String, mut child: Child, bounds: Bounds, secrets: Vec<Secret>) -> Self {
         let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let tail: Arc<Mutex<Vec<u8>>> = Arc::default();
         let (said, said_all) = channel();
@@ -106,9 +100,9 @@ impl Running {
             errors.map(|pipe| keep_end(pipe, &kept))
         });
         let group = Arc::new(Group { leader: Mutex::new(Leader { child, status: None, is_late: false }) });
-        let watch = deadline.map(|limit| watch_over(Arc::clone(&group), limit));
+        let watch = bounds.deadline.map(|limit| watch_over(Arc::clone(&group), limit));
         let was_silent = false;
-        Self { name, group, input, output, tail, said_all, watch, deadline, patience, was_silent, secrets, end: None }
+        Self { name, group, input, output, tail, said_all, watch, bounds, was_silent, secrets, end: None }
     }
 
     /// Its standard input, once; it is closed by letting go of it.
@@ -140,11 +134,11 @@ impl Running {
         let end = match waited {
             Err(error) => Err(self.failed(format!("cannot be waited for: {error}"))),
             Ok((_, true)) => {
-                let seconds = self.deadline.unwrap_or_default().as_secs();
+                let seconds = self.bounds.deadline.unwrap_or_default().as_secs();
                 Err(self.failed(format!("did not end within {seconds} s and was killed")))
             }
             Ok(_) if self.was_silent => {
-                let seconds = self.patience.silence_limit.unwrap_or_default().as_secs();
+                let seconds = self.bounds.silence_limit.unwrap_or_default().as_secs();
                 Err(self.failed(format!("wrote nothing for {seconds} s and was killed")))
             }
             Ok((status, false)) if status.success() => Ok(()),
@@ -178,7 +172,7 @@ impl Read for Running {
         let pause = Timespec::try_from(LOOK_UP).map_err(io::Error::other)?;
         let mut waited = Duration::ZERO;
         loop {
-            if self.patience.cancel.as_ref().is_some_and(Cancel::is_set) {
+            if self.bounds.stop.as_ref().is_some_and(Cancel::is_set) {
                 return Err(io::Error::other("interrupted"));
             }
             match poll(&mut [PollFd::new(&*output, PollFlags::IN)], Some(&pause)) {
@@ -186,7 +180,7 @@ impl Read for Running {
                 Err(error) => return Err(error.into()),
                 Ok(0) if !self.was_silent => {
                     waited += LOOK_UP;
-                    if self.patience.silence_limit.is_some_and(|limit| limit <= waited) {
+                    if self.bounds.silence_limit.is_some_and(|limit| limit <= waited) {
                         // Then its pipe closes, and how it ended is asked.
                         Group::kill(&self.group.leader());
                         self.was_silent = true;

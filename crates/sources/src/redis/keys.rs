@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use repository::Cancel;
 use repository::backup::{Entry, ErrorScope, Origin, OriginError};
 
 use super::connection::{Answer, Connection, RedisLogin};
@@ -162,7 +163,7 @@ impl Origin for RedisKeys {
         format!("{}/{}", self.options.login.place(), self.options.database)
     }
 
-    fn list(&self, path: &[u8]) -> Result<Vec<Entry>, OriginError> {
+    fn list(&self, path: &[u8], _stop: &Cancel) -> Result<Vec<Entry>, OriginError> {
         if !path.is_empty() {
             return Ok(Vec::new());
         }
@@ -173,7 +174,7 @@ impl Origin for RedisKeys {
         Ok(entries)
     }
 
-    fn open(&self, path: &[u8], _entry: &Entry) -> Result<Box<dyn Read + Send>, OriginError> {
+    fn open(&self, path: &[u8], _entry: &Entry, _stop: &Cancel) -> Result<Box<dyn Read + Send>, OriginError> {
         let name = String::from_utf8_lossy(path).into_owned();
         let failed = |cause: String| OriginError::new("dump", name.clone(), cause);
         let mut state = self.state();

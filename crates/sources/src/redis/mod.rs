@@ -14,6 +14,7 @@ use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use repository::Cancel;
 use repository::backup::{Entry, Origin, OriginError};
 
 use crate::dump::file;
@@ -85,12 +86,12 @@ impl Origin for Redis {
         self.login.place()
     }
 
-    fn list(&self, path: &[u8]) -> Result<Vec<Entry>, OriginError> {
+    fn list(&self, path: &[u8], _stop: &Cancel) -> Result<Vec<Entry>, OriginError> {
         *self.tally.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
         Ok(if path.is_empty() { vec![file(RDB_FILE)] } else { Vec::new() })
     }
 
-    fn open(&self, _path: &[u8], _entry: &Entry) -> Result<Box<dyn Read + Send>, OriginError> {
+    fn open(&self, _path: &[u8], _entry: &Entry, _stop: &Cancel) -> Result<Box<dyn Read + Send>, OriginError> {
         let connection = follow(&self.login).map_err(|cause| OriginError::new("dump", RDB_FILE, cause))?;
         let (sender, pieces) = sync_channel(PIECES_WAITING);
         let tally = self.tally();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use destinations::reach::{self, Patience};
 use model::{Fault, FaultKind};
+use repository::Cancel;
 use repository::backup::{Entry, ErrorScope, Origin, OriginError};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -19,6 +20,8 @@ use super::tree::{Opened, State, Tree};
 /// Times of servers are to the second, and their clocks are not ours: a file that changed so shortly before the last
 /// backup is read again.
 const SETTLE_SECONDS: i64 = 120;
+/// How often somebody who wants to stop is heeded.
+const LOOK_UP_PAUSE: Duration = Duration::from_millis(200);
 /// No tree has more entries. Names, and how deep folders lie, are looked at by the engine, for every origin.
 const ENTRIES_LIMIT: u64 = 200_000_000;
 
@@ -122,17 +125,19 @@ impl Origin for RemoteOrigin {
         self.tree.place().to_owned()
     }
 
-    fn list(&self, path: &[u8]) -> Result<Vec<Entry>, OriginError> {
-        self.runtime.block_on(self.listed(path)).map_err(error_of)
+    fn list(&self, path: &[u8], stop: &Cancel) -> Result<Vec<Entry>, OriginError> {
+        let listed = async { self.listed(path).await.map_err(error_of) };
+        self.runtime.block_on(unless_stopped(stop, listed))
     }
 
-    fn open(&self, path: &[u8], entry: &Entry) -> Result<Box<dyn Read + Send>, OriginError> {
-        let opened = self.runtime.block_on(async {
+    fn open(&self, path: &[u8], entry: &Entry, stop: &Cancel) -> Result<Box<dyn Read + Send>, OriginError> {
+        let opened = async {
             match self.opened(path, entry).await {
                 Ok(opened) => Ok(opened),
                 Err(fault) => Err(self.judged(path, fault).await),
             }
-        })?;
+        };
+        let opened = self.runtime.block_on(unless_stopped(stop, opened))?;
         let (sink, parts) = mpsc::channel(PIECES_AHEAD);
         let pour = Pour {
             tree: Arc::clone(&self.tree),
@@ -141,7 +146,14 @@ impl Origin for RemoteOrigin {
             path: path.to_vec(),
             sink,
         };
-        let task = self.runtime.spawn(pour.run(opened));
+        let stop = stop.clone();
+        // Whoever reads learns that nothing more comes, as when it is stopped otherwise.
+        let task = self.runtime.spawn(async move {
+            tokio::select! {
+                () = pour.run(opened) => {}
+                () = until_set(&stop) => {}
+            }
+        });
         Ok(Box::new(PouredFile::new(parts, task)))
     }
 
@@ -156,6 +168,23 @@ impl Origin for RemoteOrigin {
     fn manifest(&self) -> Result<Option<String>, OriginError> {
         let text = serde_json::json!({ "kind": self.kind, "place": self.tree.place() });
         Ok(Some(text.to_string()))
+    }
+}
+
+/// An answer, or that somebody wants to stop.
+async fn unless_stopped<T>(
+    stop: &Cancel,
+    answer: impl Future<Output = Result<T, OriginError>>,
+) -> Result<T, OriginError> {
+    tokio::select! {
+        answer = answer => answer,
+        () = until_set(stop) => Err(OriginError::new("read", "", "it was stopped in the middle")),
+    }
+}
+
+async fn until_set(stop: &Cancel) {
+    while !stop.is_set() {
+        tokio::time::sleep(LOOK_UP_PAUSE).await;
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use destinations::{Access, FtpsAccess, Limits, SshAccess, TlsAccess, WebdavAccess};
 use model::Secret;
+use repository::Cancel;
 use repository::backup::{Entry, EntryKind, Origin, OriginError};
 use sources::{RemoteSettings, remote_tree};
 use testkit::{CertificateFlaw, FtpKind, FtpServer, SshServer, WebdavServer};
@@ -39,7 +40,7 @@ pub fn walk(origin: &dyn Origin) -> Result<Tree, OriginError> {
     let mut tree = Tree::new();
     let mut open = vec![Vec::new()];
     while let Some(folder) = open.pop() {
-        for entry in origin.list(&folder)? {
+        for entry in origin.list(&folder, &Cancel::new())? {
             let path = if folder.is_empty() { entry.name.clone() } else { [&folder[..], &entry.name].join(&b'/') };
             let kind = match &entry.kind {
                 EntryKind::Folder => {
@@ -58,14 +59,14 @@ pub fn walk(origin: &dyn Origin) -> Result<Tree, OriginError> {
 
 pub fn read(origin: &dyn Origin, path: &[u8], entry: &Entry) -> Result<Vec<u8>, OriginError> {
     let mut content = Vec::new();
-    match origin.open(path, entry)?.read_to_end(&mut content) {
+    match origin.open(path, entry, &Cancel::new())?.read_to_end(&mut content) {
         Ok(_) => Ok(content),
         Err(error) => Err(error.downcast::<OriginError>().expect("an error of the origin")),
     }
 }
 
 pub fn entry(origin: &dyn Origin, folder: &[u8], name: &[u8]) -> Entry {
-    origin.list(folder).unwrap().into_iter().find(|entry| entry.name == name).unwrap()
+    origin.list(folder, &Cancel::new()).unwrap().into_iter().find(|entry| entry.name == name).unwrap()
 }
 
 /// The same of a folder on disk.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
+use repository::Cancel;
 use repository::backup::{Origin, OriginError};
 use sources::into::Files;
 use sources::manifest::Manifest;
@@ -17,12 +18,12 @@ pub(crate) struct Copy {
 
 /// Reads a source: a listing, its files in the order of their names, its manifest.
 pub(crate) fn backup(origin: &dyn Origin) -> Result<Copy, OriginError> {
-    let mut entries = origin.list(b"")?;
+    let mut entries = origin.list(b"", &Cancel::new())?;
     entries.sort_by(|left, right| left.name.cmp(&right.name));
     let mut files = BTreeMap::new();
     for entry in entries {
         let mut bytes = Vec::new();
-        let read = origin.open(&entry.name, &entry)?.read_to_end(&mut bytes);
+        let read = origin.open(&entry.name, &entry, &Cancel::new())?.read_to_end(&mut bytes);
         read.map_err(|error| error.downcast::<OriginError>().unwrap())?;
         files.insert(String::from_utf8(entry.name).unwrap(), bytes);
     }

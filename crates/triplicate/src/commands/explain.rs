@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
-    let request = arguments.sources.request(session, session.who.hostname.clone())?;
+    let request = arguments.sources.request(session)?;
     let explanation = explain(&request, &arguments.path)?;
     let words = in_words(&explanation);
     session.screen.json(&json!({

@@ -15,7 +15,8 @@ impl Walk<'_> {
         let FileWork { file, path, entry } = work;
         let shown = file.path.clone();
         let of = LargeFile::new(file);
-        let read = match elsewhere.given.origin.open(&path, &entry) {
+        let stop = self.indexed.repository.cancel();
+        let read = match elsewhere.given.origin.open(&path, &entry, stop) {
             Ok(mut reader) => self.windows_of(bench, &of, &[], |bytes, filled| fill(&mut reader, bytes, filled))?,
             Err(error) => Err(std::io::Error::other(error)),
         };

@@ -23,7 +23,7 @@ impl Walk<'_> {
             let cause = format!("it lies more than {DEPTH_MAX} folders deep");
             return Err(elsewhere.error(OriginError::new("list", String::from_utf8_lossy(&path), cause)));
         }
-        let listed = elsewhere.given.origin.list(&path);
+        let listed = elsewhere.given.origin.list(&path, self.indexed.repository.cancel());
         self.check_cancel()?;
         let mut entries = listed.map_err(|error| elsewhere.error(error))?;
         entries.sort_unstable_by(|left, right| left.name.cmp(&right.name));

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | [`sources`], [`lists`] | files and folders of this machine, as options name them |
 //! | [`streams`] | standard input, or what a command writes |
+//! | [`named`] | sources of the configuration, each with its hooks and a snapshot of its own |
 //! | [`report`] | what is shown of a backup |
 
 mod lists;
+mod named;
 mod report;
 mod sources;
 mod streams;
@@ -14,7 +16,7 @@ mod streams;
 use std::path::PathBuf;
 
 use jiff::Zoned;
-use repository::backup::{BackupRequest, ParentChoice, backup};
+use repository::backup::{BackupReport, BackupRequest, Given, ParentChoice, backup};
 
 use crate::commands::version;
 use crate::failure::Failure;
@@ -31,6 +33,9 @@ pub(crate) struct Arguments {
     sources: SourceArguments,
     #[command(flatten)]
     streams: StreamArguments,
+    /// Back up this source of the configuration; several times for several snapshots
+    #[arg(long, value_name = "NAME")]
+    source: Vec<String>,
     /// Add these tags to the snapshot
     #[arg(long, value_name = "TAG[,TAG,...]")]
     tag: Vec<String>,
@@ -92,39 +97,92 @@ fn time(text: &str) -> Result<SnapshotTime, String> {
     local.map(SnapshotTime::Local).map_err(|_| "use `2026-11-21 08:00:00`, RFC 3339, or `now`".to_owned())
 }
 
-/// A run's id and its start, as the snapshot's last tags: the same on every copy, so that runs are matched by id.
-pub(crate) fn run_tags(start: jiff::Timestamp) -> Result<[String; 2], Failure> {
+/// One backup of one source.
+struct Run {
+    start: Zoned,
+    id: String,
+}
+
+impl Run {
+    fn begin(session: &Session) -> Result<Self, Failure> {
+        Ok(Self { start: session.clock.local(), id: run_id()? })
+    }
+
+    /// Its id and its start, as the snapshot's last tags: the same on every copy, so that runs are matched by id.
+    fn tags(&self) -> [String; 2] {
+        tags_of(&self.id, self.start.timestamp())
+    }
+}
+
+fn run_id() -> Result<String, Failure> {
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(|error| Failure::failed(format!("no random numbers: {error}")))?;
-    Ok([format!("run:{}", hex::encode(random)), start.as_second().to_string()])
+    Ok(hex::encode(random))
+}
+
+fn tags_of(id: &str, start: jiff::Timestamp) -> [String; 2] {
+    [format!("run:{id}"), start.as_second().to_string()]
+}
+
+/// The tags of a run that starts now.
+pub(crate) fn run_tags(start: jiff::Timestamp) -> Result<[String; 2], Failure> {
+    Ok(tags_of(&run_id()?, start))
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
-    let request = request(session, arguments)?;
+    if !arguments.source.is_empty() {
+        return named::run(session, arguments);
+    }
+    let what = match arguments.streams.given(&arguments.sources)? {
+        Some(given) => what_is_elsewhere(session, given),
+        None => arguments.sources.request(session)?,
+    };
+    report::conclude(&back_up(session, arguments, what, Vec::new(), &Run::begin(session)?)?)
+}
+
+/// Makes one snapshot, and shows it. `tags` come before those of the run.
+fn back_up(
+    session: &Session,
+    arguments: &Arguments,
+    what: BackupRequest,
+    tags: Vec<String>,
+    run: &Run,
+) -> Result<BackupReport, Failure> {
+    let request = request(session, arguments, what, tags, run)?;
     let watch = session.watch(Task::Backup);
     let repository = session.open(watch.clone())?;
     let report = {
         let _drawing = watch.draw();
         backup(&repository, &request)?
     };
-    report::show(session, &report, arguments.dry_run)
+    report::show(session, &report, arguments.dry_run)?;
+    Ok(report)
 }
 
-fn request(session: &Session, arguments: &Arguments) -> Result<BackupRequest, Failure> {
-    let hostname = arguments.host.clone().unwrap_or_else(|| session.who.hostname.clone());
-    let what = match arguments.streams.given(&arguments.sources, session)? {
-        Some(given) => {
-            BackupRequest { origin: Some(given), ..BackupRequest::new(Vec::new(), PathBuf::new(), hostname) }
-        }
-        None => arguments.sources.request(session, hostname)?,
-    };
-    let now = session.clock.local();
+/// A request for what is on no disk of this machine.
+fn what_is_elsewhere(session: &Session, given: Given) -> BackupRequest {
+    BackupRequest {
+        origin: Some(given),
+        ..BackupRequest::new(Vec::new(), PathBuf::new(), session.who.hostname.clone())
+    }
+}
+
+/// What a call says of every snapshot that it makes.
+fn request(
+    session: &Session,
+    arguments: &Arguments,
+    what: BackupRequest,
+    more_tags: Vec<String>,
+    run: &Run,
+) -> Result<BackupRequest, Failure> {
     let mut tags: Vec<String> = arguments.tag.iter().flat_map(|list| list.split(',')).map(str::to_owned).collect();
     tags.retain(|tag| !tag.is_empty());
-    tags.extend(run_tags(now.timestamp())?);
+    tags.extend(more_tags);
+    tags.extend(run.tags());
     Ok(BackupRequest {
         tags,
-        time: Some(snapshot_time(arguments.time.as_ref(), &now)?),
+        hostname: arguments.host.clone().unwrap_or(what.hostname),
+        time: Some(snapshot_time(arguments.time.as_ref(), &run.start)?),
         program_version: version::PROGRAM.to_owned(),
         parent: match &arguments.parent {
             _ if arguments.force => ParentChoice::None,
@@ -134,7 +192,7 @@ fn request(session: &Session, arguments: &Arguments) -> Result<BackupRequest, Fa
         ignore_ctime: arguments.ignore_ctime,
         ignore_inode: arguments.ignore_inode,
         with_atime: arguments.with_atime,
-        allow_empty: arguments.allow_empty,
+        allow_empty: arguments.allow_empty || what.allow_empty,
         dry_run: arguments.dry_run,
         compression: session.global.compression,
         verify: !arguments.no_verify,

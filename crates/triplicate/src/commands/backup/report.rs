@@ -12,8 +12,7 @@ use crate::session::Session;
 
 pub(super) fn show(session: &Session, report: &BackupReport, dry_run: bool) -> Result<(), Failure> {
     session.screen.json(&summary_json(report, dry_run))?;
-    show_counts(session, report, dry_run)?;
-    conclude(report)
+    show_counts(session, report, dry_run)
 }
 
 /// restic's summary line, with ours behind it.
@@ -92,7 +91,8 @@ fn is_no_copy_yet(fault: &Fault) -> bool {
     fault.kind == FaultKind::NotFound && fault.object == format::FileName::CONFIG.path()
 }
 
-fn conclude(report: &BackupReport) -> Result<(), Failure> {
+/// What of the backup is not as it was asked for.
+pub(super) fn conclude(report: &BackupReport) -> Result<(), Failure> {
     let behind = report.copies.iter().filter(|outcome| outcome.fault.is_some()).count() as u64;
     let troubles = report.troubles.len() as u64;
     if behind == 0 && troubles == 0 && !report.has_damage {

@@ -8,7 +8,7 @@ use repository::filter::parse_size;
 
 use super::lists;
 use crate::arguments::ExcludeArguments;
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::session::Session;
 
 /// What to back up, and what to leave out.
@@ -59,6 +59,11 @@ impl SourceArguments {
         &self.paths
     }
 
+    /// Whether anything says what to back up.
+    pub(super) fn is_any(&self) -> bool {
+        self.has_lists() || !self.paths.is_empty()
+    }
+
     /// Whether anything but paths says what to back up.
     pub(super) fn has_lists(&self) -> bool {
         let lists = [&self.optional, &self.files_from, &self.files_from_verbatim, &self.files_from_raw];
@@ -66,13 +71,17 @@ impl SourceArguments {
     }
 
     /// The request that backs them up.
-    pub(crate) fn request(&self, session: &Session, hostname: String) -> Result<BackupRequest, Failure> {
+    pub(crate) fn request(&self, session: &Session) -> Result<BackupRequest, Failure> {
         let paths = self.all_paths(session)?;
-        let current = std::env::current_dir()
-            .map_err(|error| Failure::failed(format!("cannot find out the current folder: {error}")))?;
+        let current = current_folder()?;
         let (excludes, exclude_texts) = self.excludes.excludes()?;
         let guards = Guards { marker: self.marker.clone(), files_min: self.min_files, bytes_min: self.min_bytes };
-        Ok(BackupRequest { excludes, exclude_texts, guards, ..BackupRequest::new(paths, current, hostname) })
+        Ok(BackupRequest {
+            excludes,
+            exclude_texts,
+            guards,
+            ..BackupRequest::new(paths, current, session.who.hostname.clone())
+        })
     }
 
     fn all_paths(&self, session: &Session) -> Result<Vec<PathBuf>, Failure> {
@@ -90,20 +99,32 @@ impl SourceArguments {
             let hint = "name files or folders, or a list with --files-from";
             return Err(Failure::usage("nothing to back up was named").hint(hint));
         }
-        for path in &self.optional {
-            match std::fs::symlink_metadata(path) {
-                Ok(_) => paths.push(path.clone()),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    session.screen.note(&format!("`{}` is not there, and need not be", path.display()));
-                }
-                Err(error) => {
-                    return Err(Failure::failed(format!("cannot read source `{}`: {error}", path.display())));
-                }
-            }
-        }
-        if paths.is_empty() {
-            return Err(Failure::failed("none of the sources is there; no snapshot was made"));
-        }
-        Ok(paths)
+        with_optional(session, paths, &self.optional)
     }
+}
+
+/// Adds those of the optional paths that are there.
+pub(super) fn with_optional(
+    session: &Session,
+    mut paths: Vec<PathBuf>,
+    optional: &[PathBuf],
+) -> Result<Vec<PathBuf>, Failure> {
+    for path in optional {
+        match std::fs::symlink_metadata(path) {
+            Ok(_) => paths.push(path.clone()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                session.screen.note(format!("`{}` is not there, and need not be", path.display()));
+            }
+            Err(error) => return Err(failure::local("read source", path, error)),
+        }
+    }
+    if paths.is_empty() {
+        return Err(Failure::failed("none of the sources is there; no snapshot was made"));
+    }
+    Ok(paths)
+}
+
+/// Where relative paths begin.
+pub(super) fn current_folder() -> Result<PathBuf, Failure> {
+    std::env::current_dir().map_err(|error| Failure::failed(format!("cannot find out the current folder: {error}")))
 }

@@ -7,7 +7,6 @@ use repository::backup::{Given, Origin};
 
 use super::SourceArguments;
 use crate::failure::Failure;
-use crate::session::Session;
 
 /// A stream instead of files.
 #[derive(Debug, clap::Args)]
@@ -24,9 +23,14 @@ pub(crate) struct StreamArguments {
 }
 
 impl StreamArguments {
+    /// Whether a stream is asked for.
+    pub(super) fn is_any(&self) -> bool {
+        self.stdin || self.stdin_from_command
+    }
+
     /// The stream, where one is asked for.
-    pub(super) fn given(&self, sources: &SourceArguments, session: &Session) -> Result<Option<Given>, Failure> {
-        if !self.stdin && !self.stdin_from_command {
+    pub(super) fn given(&self, sources: &SourceArguments) -> Result<Option<Given>, Failure> {
+        if !self.is_any() {
             return Ok(None);
         }
         if sources.has_lists() {
@@ -37,7 +41,7 @@ impl StreamArguments {
             return Err(Failure::usage(format!("`{}` is no name of a file", self.stdin_filename)));
         };
         let origin: Arc<dyn Origin> = match (self.stdin, sources.named()) {
-            (true, []) => Arc::new(sources::Stdin::new(name, session.cancel.clone())),
+            (true, []) => Arc::new(sources::Stdin::new(name)),
             (true, _) => return Err(Failure::usage("files and a stream are backed up one after the other")),
             (false, []) => {
                 let hint = "write it behind `--`: triplicate backup --stdin-from-command -- pg_dumpall -U postgres";

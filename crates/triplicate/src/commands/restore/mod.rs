@@ -1,5 +1,7 @@
 //! `restore`: a snapshot, or a part of it, becomes files again.
 
+mod into;
+
 use std::path::PathBuf;
 
 use repository::locks::LockMode;
@@ -18,8 +20,10 @@ pub(crate) struct Arguments {
     /// The snapshot, by id, the beginning of one, or `latest`; `:/folder` behind it restores the contents of that folder
     snapshot: String,
     /// The folder to restore into
-    #[arg(short, long, value_name = "FOLDER")]
-    target: PathBuf,
+    #[arg(short, long, value_name = "FOLDER", required_unless_present = "into")]
+    target: Option<PathBuf>,
+    #[command(flatten)]
+    into: into::IntoArguments,
     #[command(flatten)]
     selection: SelectionArguments,
     #[command(flatten)]
@@ -57,12 +61,16 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
     let _guard = repository.lock(LockMode::Reading)?;
     let choice = repository.find_snapshot(&arguments.snapshot, &arguments.filter.filter())?;
     let zone = repository.clock().time_zone();
+    if let Some(address) = &arguments.into.into {
+        return into::run(session, &repository.indexed()?, &choice.snapshot, address, &arguments.into);
+    }
+    let folder = arguments.target.clone().unwrap_or_default();
     let (time, paths) = (figures::moment(&choice.snapshot.time, &zone), choice.snapshot.paths.join(", "));
-    let target = arguments.target.display();
+    let target = folder.display();
     session.screen.note(format!("restoring snapshot {} of [{paths}] at {time} to {target}", choice.id.short()));
     let request = RestoreRequest {
         subfolder: choice.subfolder.map(String::into_bytes),
-        target: arguments.target.clone(),
+        target: folder.clone(),
         selection,
         sparse: arguments.sparse,
         verify: arguments.verify,
