@@ -242,9 +242,20 @@ fn what_is_wrong_with_a_server_ends_the_backup_with_a_reason() {
 
 /// An FTP server that knows no TLS and writes down what it hears.
 fn plain_server() -> Option<testkit::process::Server> {
-    const SCRIPT: &str = "import socket, sys\nserver = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n\
-        while True:\n    client, _ = server.accept()\n    client.sendall(b'220 ready\\r\\n')\n    lines = client.makefile('rb')\n\
-        \x20   for line in lines:\n        print(line, flush=True)\n        client.sendall(b'500 what\\r\\n')\n";
+    const SCRIPT: &str = "
+import socket, sys
+server = socket.create_server(('127.0.0.1', int(sys.argv[1])))
+while True:
+    client, _ = server.accept()
+    # Whoever only looks whether somebody listens is gone at once.
+    try:
+        client.sendall(b'220 ready\\r\\n')
+        for line in client.makefile('rb'):
+            print(line, flush=True)
+            client.sendall(b'500 what\\r\\n')
+    except OSError:
+        pass
+";
     let python = testkit::components::python()?;
     let folder = tempfile::Builder::new().prefix("triplicate-plain-ftp-").tempdir().unwrap().keep();
     let plan = testkit::process::ServerPlan {

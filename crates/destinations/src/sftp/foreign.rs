@@ -89,7 +89,10 @@ impl SftpReader {
     /// When there may be more than was told.
     pub async fn entries(&self, folder: &[u8]) -> Result<Vec<(Bytes, SftpFacts)>, Fault> {
         let work = async |lane: &Entered, path: Vec<u8>| lane.session().folder_entries(&path).await;
-        let entries = self.on_a_lane("list", folder, work).await?;
+        let mut entries = self.on_a_lane("list", folder, work).await?;
+        // A server may begin anew when it is asked for more behind the end.
+        entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+        entries.dedup_by(|(one, _), (other, _)| one == other);
         let own = entries.into_iter().filter(|(name, _)| !matches!(&name[..], b"." | b".."));
         Ok(own.map(|(name, attributes)| (name, attributes.into())).collect())
     }
