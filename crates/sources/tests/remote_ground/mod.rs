@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use clock::{Clock, SystemClock};
 use destinations::{Access, FtpsAccess, Limits, SshAccess, TlsAccess, WebdavAccess};
 use model::Secret;
 use repository::Cancel;
@@ -120,7 +121,8 @@ pub struct Likes {
 pub fn old_file(path: &Path, content: &[u8]) {
     std::fs::write(path, content).unwrap();
     let file = std::fs::File::options().write(true).open(path).unwrap();
-    file.set_modified(SystemTime::now() - OLD).unwrap();
+    let now = SystemClock::new().now();
+    file.set_modified(SystemTime::from(now) - OLD).unwrap();
 }
 
 pub fn noise(bytes: usize, seed: u64) -> Vec<u8> {

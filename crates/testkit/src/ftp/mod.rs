@@ -189,7 +189,7 @@ fn vsftpd(
         .replace("@CERTIFICATE@", &shown(&certificates.certificate))
         .replace("@KEY@", &shown(&certificates.key))
         .replace("@FIRST_PORT@", &data_ports.start.to_string())
-        .replace("@LAST_PORT@", &(data_ports.end - 1).to_string())
+        .replace("@LAST_PORT@", &data_ports.end.saturating_sub(1).to_string())
         .replace("@MORE@", more);
     let file = folder.join("vsftpd.conf");
     std::fs::write(&file, text)?;
