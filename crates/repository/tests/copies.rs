@@ -47,10 +47,15 @@ fn a_copy_that_dies_at_any_operation_harms_nobody_and_is_healed_by_the_next_run(
                 .and_then(|repository| backup(&repository, &room.request(&[Path::new("source")])))
                 .unwrap_or_else(|error| panic!("operation {at} {act:?}: {error}"));
             assert!(faulty.fired() > 0, "operation {at} was never reached");
-            // The last operation is the removal of the lock, when everything has been said.
-            let expected =
-                if faulty.operations()[at as usize - 1].verb == Verb::Remove { Verdict::Ok } else { Verdict::Partial };
-            assert_eq!(report.verdict, expected, "operation {at} {act:?}: {:?}", report.copies);
+            // The lock is removed while the snapshot is read back, in either order: where nothing but that removal is
+            // left, everything was said.
+            let left = &faulty.operations()[at as usize - 1..];
+            let expected: &[Verdict] = match left {
+                [only] if only.verb == Verb::Remove => &[Verdict::Ok],
+                [first, ..] if first.verb == Verb::Remove => &[Verdict::Ok, Verdict::Partial],
+                _ => &[Verdict::Partial],
+            };
+            assert!(expected.contains(&report.verdict), "operation {at} {act:?}: {:?}", report.copies);
             assert_eq!(report.copies[0].verdict, Verdict::Ok);
             assert_eq!(report.copies[2].verdict, Verdict::Ok);
             let healed = room.backup(&room.open_with(plain(&copies)).unwrap(), Path::new("source"));
