@@ -43,6 +43,9 @@ impl MariaDbServer {
         let programs = installed.join("bin");
         let (data, socket) = (folder.join("data"), folder.join("socket"));
         let mut fixed: Vec<OsString> = vec!["--no-defaults".into()];
+        // A server that starts removes from this folder what it takes for its own, also that of another.
+        let own = folder.join("tmp");
+        std::fs::create_dir(&own)?;
         for (name, path) in [("basedir", &installed.join("rootfs/usr")), ("datadir", &data)] {
             let mut option = OsString::from(format!("--{name}="));
             option.push(path);
@@ -52,7 +55,11 @@ impl MariaDbServer {
             fixed.push("--user=root".into());
         }
         let mut install = Command::new(programs.join("mariadb-install-db"));
-        ran(install.args(&fixed).args(["--auth-root-authentication-method=normal", "--skip-test-db"]));
+        install.args(&fixed).args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
+        ran(install.env("TMPDIR", &own));
+        let mut own_option = OsString::from("--tmpdir=");
+        own_option.push(&own);
+        fixed.push(own_option);
         let mut socket_option = OsString::from("--socket=");
         socket_option.push(&socket);
         fixed.push(socket_option);
