@@ -68,6 +68,7 @@ enum Backup {
         backup_end: Time,
         snapshot_id: Option<String>,
         dry_run: Option<bool>,
+        unchanged: bool,
         verdict: String,
         troubles: u64,
         copies: Vec<CopyEnd>,
@@ -229,14 +230,19 @@ fn init_backup_and_restore() {
     assert_eq!((made[0].message_type.as_str(), made[0].copies.len()), ("initialized", 2));
 
     let backup: Vec<Backup> = lines(&ground.on(2, &["backup", "source", "--json", "-vv"]).expect_code(0));
-    let Some(Backup::Summary { files_new: 2, verdict, copies, snapshot_id: Some(_), .. }) = backup.last() else {
+    let Some(Backup::Summary { files_new: 2, verdict, copies, snapshot_id: Some(_), unchanged: false, .. }) =
+        backup.last()
+    else {
         panic!("no summary");
     };
     assert_eq!((verdict.as_str(), copies.len()), ("ok", 2));
     let news = backup.iter().filter(|line| matches!(line, Backup::VerboseStatus { action, .. } if action == "new"));
     assert!(news.count() >= 2);
     let dry: Vec<Backup> = lines(&ground.on(2, &["backup", "source", "--json", "-n"]).expect_code(0));
-    assert!(matches!(dry.last(), Some(Backup::Summary { dry_run: Some(true), snapshot_id: None, .. })));
+    assert!(matches!(
+        dry.last(),
+        Some(Backup::Summary { dry_run: Some(true), snapshot_id: None, unchanged: true, .. })
+    ));
 
     let words = ["restore", "latest", "--target", "target", "--json", "-vv", "--verify"];
     let restored: Vec<Restore> = lines(&ground.on(2, &words).expect_code(0));
